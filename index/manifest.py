@@ -1,0 +1,286 @@
+"""The commit point of an index: which segments are the index, swapped by one atomic rename.
+
+    FORMAT           written and synced first; says that the folder is an index, and of which version
+    manifest.json    generation, sources, fingerprint, segments, and a checksum of itself
+    seg-<random>     segments (segment.py)
+    LOCK             held by the one writer
+
+A commit writes its segments under new names, syncs them, writes and syncs the new manifest beside the old one, syncs
+the folder, renames, and syncs the folder again. Until the rename the old state holds, after it the new one; this is
+how Lucene commits. Readers take no lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+
+from pincite.index import disk
+from pincite.index.errors import IndexBusyError, IndexFormatError, IndexNotFoundError, PinciteError
+
+__all__ = [
+    "FORMAT",
+    "Fingerprint",
+    "Manifest",
+    "SegmentEntry",
+    "Source",
+    "commit",
+    "create",
+    "new_segment_path",
+    "read_manifest",
+    "remove_if_bare",
+    "remove_orphans",
+    "set_aside_if_damaged",
+    "writer",
+]
+
+FORMAT = 1
+_FORMAT_LINE = b"pincite index %d\n"
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A file or folder that the index keeps in step with.
+
+    `path` is relative to the folder that holds the index if it lies in there, absolute otherwise.
+    """
+
+    path: str
+    exclude: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What must be the same when passages are added and when questions are asked.
+
+    Attributes:
+        model: the name or folder with which the embedder was loaded.
+        embedder: digest of its weights and settings.
+        dim: columns of its vectors.
+        chunker: version of the chunking algorithm.
+        chunking: its settings.
+        unrelated: mean cosine of texts that have nothing to do with each other; MiniLM has 0.03, some models 0.7.
+    """
+
+    model: str
+    embedder: str
+    dim: int
+    chunker: int
+    chunking: Mapping[str, int]
+    unrelated: float
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentEntry:
+    """What the manifest knows of a segment: size in bytes, crc32 of its head, counts as written."""
+
+    name: str
+    size: int
+    checksum: int
+    documents: int
+    passages: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One generation of an index. `fingerprint` is None until the first segment is written."""
+
+    generation: int = 0
+    sources: tuple[Source, ...] = ()
+    fingerprint: Fingerprint | None = None
+    segments: tuple[SegmentEntry, ...] = ()
+
+
+def read_manifest(folder: str) -> Manifest:
+    """Return the newest generation of the index in `folder`.
+
+    Raises:
+        IndexNotFoundError: there is no index.
+        IndexFormatError: there is one, but it is damaged or of another version.
+    """
+    try:
+        version = _read(os.path.join(folder, "FORMAT"))
+        data = _read(os.path.join(folder, _MANIFEST))
+    except OSError as error:
+        raise PinciteError(f"Cannot read the index {folder}: {error.strerror}. Check its permissions.") from error
+    if version is None and data is None:
+        raise IndexNotFoundError(f"No index in {folder}. Build one: pincite index SOURCE")
+    if version is not None and version != _FORMAT_LINE % FORMAT:
+        _refuse_version(folder, version)
+    if data is None and not any(name.startswith("seg-") for name in os.listdir(folder)):
+        raise IndexNotFoundError(f"No index in {folder} yet, only the beginning of one. Build it: pincite index SOURCE")
+    if version is None or data is None:
+        raise _damage(folder, f"{'FORMAT' if version is None else _MANIFEST} is missing")
+    return _parse(folder, data)
+
+
+def _read(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _refuse_version(folder: str, line: bytes) -> None:
+    words = line.split()
+    if len(words) == 3 and words[:2] == [b"pincite", b"index"] and words[2].isdigit() and len(words[2]) < 6:
+        raise IndexFormatError(
+            f"The index {folder} has format {int(words[2])}, this pincite reads format {FORMAT}. "
+            f"Rebuild it: pincite index --rebuild"
+        )
+    raise _damage(folder, "FORMAT is not what was written")
+
+
+def _parse(folder: str, data: bytes) -> Manifest:
+    try:
+        body = json.loads(data)
+        checksum = body.pop("checksum")
+        fingerprint = body["fingerprint"]
+        manifest = Manifest(
+            generation=body["generation"],
+            sources=tuple(Source(item["path"], tuple(item["exclude"])) for item in body["sources"]),
+            fingerprint=Fingerprint(**fingerprint) if fingerprint else None,
+            segments=tuple(SegmentEntry(**item) for item in body["segments"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _damage(folder, f"{_MANIFEST} cannot be read") from error
+    if checksum != _checksum(manifest):
+        raise _damage(folder, f"{_MANIFEST} does not match its checksum")
+    return manifest
+
+
+def _damage(folder: str, what: str) -> IndexFormatError:
+    return IndexFormatError(f"The index {folder} is damaged: {what}. Rebuild it: pincite index --rebuild")
+
+
+def _checksum(manifest: Manifest) -> int:
+    return zlib.crc32(json.dumps(asdict(manifest), sort_keys=True).encode())
+
+
+def create(folder: str) -> Manifest:
+    """Make `folder` an index without documents and return its manifest; the caller holds the lock."""
+    with disk.explained(folder):
+        path = os.path.join(folder, "FORMAT")
+        if not os.path.exists(path):
+            disk.write_file(f"{path}.tmp", [_FORMAT_LINE % FORMAT])
+            disk.rename(f"{path}.tmp", path)
+            disk.sync_folder(folder)
+            disk.sync_folder(os.path.dirname(os.path.abspath(folder)))
+        return _swap(folder, Manifest())
+
+
+def commit(folder: str, manifest: Manifest) -> Manifest:
+    """Make `manifest`, whose segments are written and synced, the newest generation; return it as committed.
+
+    The caller holds the lock. If this raises, the old generation holds, unless the very last sync failed: then either
+    may hold after a power cut, and both are whole.
+    """
+    with disk.explained(folder):
+        return _swap(folder, replace(manifest, generation=manifest.generation + 1))
+
+
+def _swap(folder: str, manifest: Manifest) -> Manifest:
+    body = asdict(manifest) | {"checksum": _checksum(manifest)}
+    path = os.path.join(folder, _MANIFEST)
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    disk.write_file(temporary, [json.dumps(body, indent=1, sort_keys=True).encode()])
+    try:
+        disk.sync_folder(folder)  # the names of the segments are on the disk before anything refers to them
+        disk.rename(temporary, path)
+    except BaseException:
+        disk.unlink(temporary)
+        raise
+    disk.sync_folder(folder)
+    return manifest
+
+
+@contextmanager
+def writer(folder: str) -> Iterator[None]:
+    """Hold the writer's lock of the index in `folder`, made if need be.
+
+    Raises:
+        IndexBusyError: another process holds it.
+    """
+    with disk.explained(folder):
+        os.makedirs(folder, exist_ok=True)
+        file = os.open(os.path.join(folder, "LOCK"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+            who = f"process {holder}" if holder else "another process"
+            raise IndexBusyError(f"The index {folder} is being written by {who}. Try again when it is done.") from None
+        with disk.explained(folder):
+            os.ftruncate(file, 0)
+            os.pwrite(file, b"%d\n" % os.getpid(), 0)
+        yield
+    finally:
+        os.close(file)
+
+
+def new_segment_path(folder: str) -> str:
+    """Return a path for a new segment."""
+    return os.path.join(folder, f"seg-{secrets.token_hex(8)}")
+
+
+def remove_orphans(folder: str, manifest: Manifest) -> None:
+    """Remove what interrupted writers left behind; the caller holds the lock."""
+    keep = {entry.name for entry in manifest.segments}
+    for name in os.listdir(folder):
+        if name not in keep and (name.startswith("seg-") or name.endswith(".tmp")):
+            disk.unlink(os.path.join(folder, name))
+
+
+def _set_aside(folder: str) -> str:
+    """Rename the index in `folder` out of the way and return its new place; nothing is deleted."""
+    for number in range(1, 10_000):
+        aside = f"{folder.rstrip(os.sep)}.aside-{number}"
+        if not os.path.lexists(aside):
+            with disk.explained(folder):
+                disk.rename(folder, aside)
+                disk.sync_folder(os.path.dirname(os.path.abspath(folder)))
+            return aside
+    raise PinciteError(f"Too many old indexes beside {folder}. Remove some: {folder}.aside-*")
+
+
+def set_aside_if_damaged(folder: str, sources_named: bool) -> str | None:
+    """Rename an index whose manifest cannot be read out of the way, if it can be built again; return its new place."""
+    try:
+        read_manifest(folder)
+    except IndexNotFoundError:
+        return None
+    except IndexFormatError as error:
+        if not sources_named:
+            raise IndexFormatError(
+                f"{str(error).split(' Rebuild it:')[0]} Its sources are lost with it; name them: "
+                f"pincite index --rebuild SOURCE"
+            ) from error
+        with writer(folder):
+            return _set_aside(folder)
+    return None
+
+
+def remove_if_bare(folder: str) -> None:
+    """Leave nothing behind where the very first sync failed; the caller holds the lock."""
+    try:
+        has_commits = read_manifest(folder).generation > 0
+    except IndexNotFoundError:
+        has_commits = False
+    except PinciteError:
+        has_commits = True  # damaged, and not ours to remove
+    if has_commits:
+        return
+    with suppress(OSError):
+        for name in os.listdir(folder):
+            if name in ("FORMAT", "LOCK", "manifest.json") or name.startswith("seg-") or name.endswith(".tmp"):
+                disk.unlink(os.path.join(folder, name))
+        os.rmdir(folder)

@@ -1,0 +1,61 @@
+"""What many tests need: a tiny corpus, and an embedder without a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pincite.index import Vectors
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+class HashingEmbedder:
+    """Words hashed into a few dimensions: the same text has the same vector on every machine, without a model."""
+
+    name = "hashing"
+    dim = 64
+    max_tokens = 120
+
+    def __init__(self, salt: str = "") -> None:
+        self.salt = salt
+        self.fingerprint = f"hashing{salt}"
+        self.embedded: list[str] = []
+
+    def token_offsets(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+        return [np.array([match.span() for match in _WORD.finditer(text)], np.int64).reshape(-1, 2) for text in texts]
+
+    def embed_passages(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
+        self.embedded.extend(texts)
+        if progress:
+            progress(len(texts))
+        return np.array([self.embed_query(text) for text in texts], np.float32).reshape(-1, self.dim)
+
+    def embed_query(self, text: str) -> NDArray[np.float32]:
+        vector = np.full(self.dim, 1e-3, np.float32)
+        for word in _WORD.findall(text.lower()):
+            digest = blake2b((self.salt + word).encode("utf-8", "replace"), digest_size=8).digest()
+            vector[digest[0] % self.dim] += 1.0 if digest[1] % 2 else -1.0
+        return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+@pytest.fixture
+def embedder() -> HashingEmbedder:
+    return HashingEmbedder()
+
+
+@pytest.fixture
+def articles(tmp_path: Path) -> Path:
+    """A folder of three short articles."""
+    folder = tmp_path / "articles"
+    folder.mkdir()
+    (folder / "board.txt").write_text("The board of the club\n\nOn the board sit Ann, Bob and Cid. They meet in May.\n")
+    (folder / "garden.md").write_text("# The garden\n\nRoses grow behind the house.\n\nThe pond holds three carp.\n")
+    (folder / "train.txt").write_text("The train to Bern leaves at noon. It has six cars and a bar.\n")
+    return folder

@@ -1,0 +1,457 @@
+"""Sync against what it promises: every document of the sources, no other, at the cost of what changed."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from pincite.index import (
+    Document,
+    Index,
+    IndexBusyError,
+    IndexFormatError,
+    IndexNotFoundError,
+    ModelMismatchError,
+    PinciteError,
+    Skipped,
+    SourceError,
+    build,
+    chunker,
+    verify,
+)
+from pincite.index.sources import SourceFile, read_documents
+from pincite.index.survey import changes_since
+from tests.conftest import HashingEmbedder
+
+
+def texts(index: Index) -> dict[str, str]:
+    return {document.path: document.text for document in index.documents()}
+
+
+def test_sync_indexes_every_article_and_covers_its_text(articles: Path, embedder: HashingEmbedder) -> None:
+    index = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    assert texts(index) == {str(path): path.read_text() for path in articles.iterdir() if path.is_file()}
+    for document in index.documents():
+        for passage in index.passages_of(document.id):
+            assert passage.span.of(document.text) == passage.text
+    assert index.report is not None
+    assert (index.report.added, index.report.changed, index.report.removed, index.report.unchanged) == (3, 0, 0, 0)
+    assert list(verify(index)) == []
+
+
+def test_second_sync_changes_and_reads_nothing(articles: Path, embedder: HashingEmbedder) -> None:
+    first = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    embedder.embedded.clear()
+    for path in articles.glob("*.*"):
+        path.chmod(0o000)
+        os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))
+    second = Index.sync(articles / ".pincite", embedder=embedder)
+    for path in articles.glob("*.*"):
+        path.chmod(0o644)
+    assert embedder.embedded == []
+    assert second.report is not None and second.report.unchanged == 3
+    assert second.stats().documents == first.stats().documents
+
+
+def test_unchanged_files_are_not_opened(
+    articles: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    opened: list[str] = []
+
+    def noting(file: SourceFile) -> Iterator[Document | Skipped]:
+        opened.append(file.path)
+        return read_documents(file)
+
+    monkeypatch.setattr(build, "read_documents", noting)
+    (articles / "train.txt").write_text("The train to Bern leaves at one.\n")
+    again = Index.sync(articles / ".pincite", embedder=embedder)
+    assert opened == ["train.txt"]
+    assert again.report is not None and (again.report.changed, again.report.unchanged) == (1, 2)
+    assert again.generation == index.generation + 1
+
+
+def test_changed_passage_costs_its_own_embedding_only(tmp_path: Path, embedder: HashingEmbedder) -> None:
+    paragraphs = [f"Paragraph {n} is about thing{n}. " * 12 for n in range(10)]
+    article = tmp_path / "long.txt"
+    article.write_text("\n\n".join(paragraphs))
+    Index.sync(tmp_path / ".pincite", [article], embedder=embedder)
+    before = len(embedder.embedded)
+    embedder.embedded.clear()
+    paragraphs[4] = paragraphs[4].replace("thing4", "thing44")
+    article.write_text("\n\n".join(paragraphs))
+    index = Index.sync(tmp_path / ".pincite", embedder=embedder)
+    assert before >= 10
+    assert 1 <= len(embedder.embedded) <= 2
+    assert all("thing44" in text for text in embedder.embedded)
+    assert list(verify(index)) == []
+
+
+def test_renamed_file_is_not_embedded_again(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    embedder.embedded.clear()
+    (articles / "train.txt").rename(articles / "railway.txt")
+    index = Index.sync(articles / ".pincite", embedder=embedder)
+    assert embedder.embedded == []
+    assert index.report is not None and (index.report.added, index.report.removed) == (1, 1)
+    assert str(articles / "railway.txt") in texts(index) and str(articles / "train.txt") not in texts(index)
+
+
+def test_touched_file_is_read_once_and_then_unchanged(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    embedder.embedded.clear()
+    os.utime(articles / "train.txt")
+    touched = Index.sync(articles / ".pincite", embedder=embedder)
+    assert touched.report is not None and (touched.report.changed, touched.report.unchanged) == (0, 3)
+    assert embedder.embedded == []
+    assert changes_since(touched) == {"new": 0, "changed": 0, "missing": 0}
+    assert Index.sync(articles / ".pincite", embedder=embedder).generation == touched.generation
+
+
+def test_edit_right_after_sync_is_never_missed(articles: Path, embedder: HashingEmbedder) -> None:
+    for number in range(30):
+        (articles / "train.txt").write_text(f"Train number {number % 10} leaves at noon.\n")
+        index = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+        assert texts(index)[str(articles / "train.txt")] == f"Train number {number % 10} leaves at noon.\n"
+
+
+def test_records_of_a_corpus_are_synced_one_by_one(tmp_path: Path, embedder: HashingEmbedder) -> None:
+    corpus = tmp_path / "corpus.jsonl"
+    records = [{"_id": f"r{n}", "title": f"Title {n}", "text": f"Record {n} speaks of thing{n}."} for n in range(5)]
+    corpus.write_text("".join(json.dumps(record) + "\n" for record in records))
+    index = Index.sync(tmp_path / ".pincite", [corpus], embedder=embedder)
+    assert index.stats().documents == 5
+    assert {document.line for document in index.documents()} == {1, 2, 3, 4, 5}
+    records[2]["text"] = "Record 2 is another now."
+    del records[0]
+    corpus.write_text("".join(json.dumps(record) + "\n" for record in records))
+    embedder.embedded.clear()
+    index = Index.sync(tmp_path / ".pincite", embedder=embedder)
+    assert len(embedder.embedded) == 1
+    assert index.report is not None
+    assert (index.report.changed, index.report.removed, index.report.unchanged) == (1, 1, 3)
+    assert texts(index)[f"{corpus}#r2"] == "Record 2 is another now."
+
+
+def test_sources_are_remembered_added_and_removed(tmp_path: Path, embedder: HashingEmbedder) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").write_text(f"Article in {name}.")
+    where = tmp_path / ".pincite"
+    Index.sync(where, [tmp_path / "a"], embedder=embedder)
+    index = Index.sync(where, [tmp_path / "b"], embedder=embedder)
+    assert len(texts(index)) == 2
+    (tmp_path / "a" / "x.txt").write_text("Changed in a.")
+    index = Index.sync(where, [tmp_path / "b"], embedder=embedder)
+    assert texts(index)[str(tmp_path / "a" / "x.txt")] == "Article in a."
+    index = Index.sync(where, embedder=embedder)
+    assert texts(index)[str(tmp_path / "a" / "x.txt")] == "Changed in a."
+    index = Index.sync(where, remove=[tmp_path / "a"], embedder=embedder)
+    assert list(texts(index)) == [str(tmp_path / "b" / "x.txt")]
+    with pytest.raises(SourceError, match="not a source"):
+        Index.sync(where, remove=[tmp_path / "a"], embedder=embedder)
+
+
+def test_missing_source_keeps_its_documents_and_is_reported(tmp_path: Path, embedder: HashingEmbedder) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.txt").write_text(f"Article in {name}.")
+    Index.sync(tmp_path / ".pincite", [tmp_path / "a", tmp_path / "b"], embedder=embedder)
+    (tmp_path / "a").rename(tmp_path / "unmounted")
+    index = Index.sync(tmp_path / ".pincite", embedder=embedder)
+    assert index.report is not None
+    assert len(texts(index)) == 2
+    assert [item.path for item in index.report.skipped] == ["a"]
+
+
+def test_excluded_files_leave_the_index(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    index = Index.sync(articles / ".pincite", [articles], exclude=["*.md"], embedder=embedder)
+    assert not any(path.endswith(".md") for path in texts(index))
+    index = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    assert not any(path.endswith(".md") for path in texts(index))
+
+
+def test_skipped_file_is_reported_every_time_but_read_once(articles: Path, embedder: HashingEmbedder) -> None:
+    (articles / "noise.txt").write_bytes(bytes(range(256)) * 40)
+    (articles / "some.jsonl").write_text('{"_id": "1", "text": "Fine."}\nnot JSON\n')
+    first = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    second = Index.sync(articles / ".pincite", embedder=embedder)
+    assert first.report is not None and second.report is not None
+    assert first.report.skipped == second.report.skipped
+    assert [item.path for item in second.report.skipped] == ["noise.txt", "some.jsonl:2"]
+    assert second.generation == first.generation
+
+
+def test_other_model_embeds_everything_again_in_one_commit(articles: Path, embedder: HashingEmbedder) -> None:
+    first = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    other = HashingEmbedder(salt="other")
+    second = Index.sync(articles / ".pincite", embedder=other)
+    assert second.fingerprint is not None and second.fingerprint.embedder == other.fingerprint
+    assert second.generation == first.generation + 1
+    assert second.report is not None and second.report.embedded == second.stats().passages
+
+
+def test_changed_weights_under_the_same_name_never_mix(articles: Path, embedder: HashingEmbedder) -> None:
+    index = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    other = HashingEmbedder(salt="other")
+    with pytest.raises(ModelMismatchError, match="weights have changed since"):
+        _ = Index.open(articles / ".pincite", embedder=other).embedder
+    (articles / "new.txt").write_text("A new article.")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "load_embedder", lambda model: other)
+        with pytest.raises(ModelMismatchError, match="pincite index --model hashing"):
+            Index.sync(articles / ".pincite")
+    assert Index.open(articles / ".pincite").manifest == index.manifest
+
+
+def test_passages_of_another_chunker_are_refused(
+    articles: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    monkeypatch.setattr(chunker, "VERSION", chunker.VERSION + 1)
+    with pytest.raises(IndexFormatError, match="another version"):
+        Index.open(articles / ".pincite")
+    with pytest.raises(IndexFormatError, match="another version"):
+        Index.sync(articles / ".pincite", embedder=embedder)
+    assert Index.sync(articles / ".pincite", rebuild=True, embedder=embedder).stats().documents == 3
+
+
+def test_index_of_another_format_is_refused(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    (articles / ".pincite" / "FORMAT").write_text("pincite index 99\n")
+    with pytest.raises(IndexFormatError, match="format 99, this pincite reads format 1"):
+        Index.open(articles / ".pincite")
+    with pytest.raises(IndexFormatError, match="format 99"):
+        Index.sync(articles / ".pincite", embedder=embedder)
+
+
+def test_empty_folder_is_refused_and_leaves_nothing(tmp_path: Path, embedder: HashingEmbedder) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SourceError, match="Nothing to read in empty"):
+        Index.sync(tmp_path / ".pincite", [tmp_path / "empty"], embedder=embedder)
+    assert not (tmp_path / ".pincite").exists()
+
+
+def test_missing_source_is_refused_and_keeps_the_index(articles: Path, embedder: HashingEmbedder) -> None:
+    index = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    with pytest.raises(SourceError, match="No such file or folder"):
+        Index.sync(articles / ".pincite", [articles / "nowhere"], embedder=embedder)
+    assert Index.open(articles / ".pincite").manifest == index.manifest
+
+
+def test_second_writer_is_told_who_holds_the_lock(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    with open(articles / ".pincite" / "LOCK", "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(IndexBusyError, match=f"process {os.getpid()}"):
+            Index.sync(articles / ".pincite", embedder=embedder)
+
+
+def test_damaged_manifest_is_an_error_and_rebuild_sets_it_aside(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    manifest = articles / ".pincite" / "manifest.json"
+    damaged = manifest.read_bytes().replace(b'"generation": 1', b'"generation": 7')
+    manifest.write_bytes(damaged)
+    with pytest.raises(IndexFormatError, match="checksum"):
+        Index.open(articles / ".pincite")
+    with pytest.raises(IndexFormatError, match="checksum"):
+        Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    with pytest.raises(IndexFormatError, match="name them"):
+        Index.sync(articles / ".pincite", rebuild=True, embedder=embedder)
+    assert manifest.read_bytes() == damaged
+    index = Index.sync(articles / ".pincite", [articles], rebuild=True, embedder=embedder)
+    assert len(texts(index)) == 3
+    assert index.report is not None and index.report.set_aside is not None
+    assert Path(index.report.set_aside, "manifest.json").read_bytes() == damaged
+
+
+def test_manifest_without_its_segments_is_damage_not_emptiness(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    (articles / ".pincite" / "manifest.json").unlink()
+    with pytest.raises(IndexFormatError, match=r"manifest\.json is missing"):
+        Index.open(articles / ".pincite")
+    with pytest.raises(IndexFormatError):
+        Index.sync(articles / ".pincite", [articles], embedder=embedder)
+
+
+def test_missing_segment_is_one_clear_error(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    next((articles / ".pincite").glob("seg-*")).unlink()
+    with pytest.raises(IndexFormatError, match="missing"):
+        Index.open(articles / ".pincite")
+    with pytest.raises(IndexFormatError, match="missing"):
+        Index.sync(articles / ".pincite")
+    index = Index.sync(articles / ".pincite", rebuild=True, embedder=embedder)
+    assert len(texts(index)) == 3
+
+
+def test_no_index_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(IndexNotFoundError, match="pincite index"):
+        Index.open(tmp_path / ".pincite")
+    with pytest.raises(IndexNotFoundError, match="pincite index"):
+        Index.sync(tmp_path / ".pincite")
+
+
+def test_every_flipped_byte_of_a_segment_is_found_by_verify(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    segment = next((articles / ".pincite").glob("seg-*"))
+    intact = segment.read_bytes()
+    for place in range(0, len(intact), 7):
+        segment.write_bytes(intact[:place] + bytes([intact[place] ^ 0x20]) + intact[place + 1 :])
+        try:
+            problems = list(verify(Index.open(articles / ".pincite", embedder=embedder)))
+        except PinciteError:
+            continue
+        assert any(problem.damage for problem in problems), place
+
+
+def test_interrupted_sync_goes_on_where_it_stopped(
+    tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "COMMIT_EVERY", 4)
+    for number in range(20):
+        (tmp_path / f"{number:02}.txt").write_text(f"Article {number} is about thing{number}.")
+    embed = embedder.embed_passages
+    calls = iter(range(100))
+
+    def dies_at_the_third_batch(texts: list[str], **options: object) -> object:
+        if texts[0].startswith("Article") and next(calls) == 2:
+            raise KeyboardInterrupt
+        return embed(texts)
+
+    monkeypatch.setattr(embedder, "embed_passages", dies_at_the_third_batch)
+    with pytest.raises(KeyboardInterrupt):
+        Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+    assert Index.open(tmp_path / ".pincite").stats().documents == 8
+    index = Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+    assert index.stats().documents == 20
+    articles = [text for text in embedder.embedded if text.startswith("Article")]
+    assert len(articles) == len(set(articles)) == 20
+    assert list(verify(index)) == []
+
+
+def test_open_index_keeps_its_generation_and_refresh_sees_the_next(articles: Path, embedder: HashingEmbedder) -> None:
+    old = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    assert old.refresh() is old
+    (articles / "train.txt").unlink()
+    Index.sync(articles / ".pincite", embedder=embedder)
+    assert len(texts(old)) == 3
+    new = old.refresh()
+    assert len(texts(new)) == 2 and new.generation == old.generation + 1
+    assert new.embedder is embedder
+
+
+def test_paths_are_shown_as_the_index_was_opened(
+    articles: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(articles.parent)
+    index = Index.sync("articles/.pincite", ["articles"], embedder=embedder)
+    assert set(texts(index)) == {"articles/board.txt", "articles/garden.md", "articles/train.txt"}
+    document = index.documents_of("articles/train.txt")[0]
+    assert index.location(document) == str(articles / "train.txt")
+    monkeypatch.chdir(articles)
+    moved = Index.open(".pincite")
+    assert set(texts(moved)) == {"board.txt", "garden.md", "train.txt"}
+
+
+def test_moved_folder_with_its_index_still_works(articles: Path, embedder: HashingEmbedder) -> None:
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    moved = articles.rename(articles.parent / "elsewhere")
+    index = Index.sync(moved / ".pincite", embedder=embedder)
+    assert index.report is not None and index.report.unchanged == 3
+    assert list(verify(index)) == []
+
+
+def test_vectors_are_those_of_the_passages(articles: Path, embedder: HashingEmbedder) -> None:
+    index = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    (articles / "new.txt").write_text("A new article about nothing much.")
+    index = Index.sync(articles / ".pincite", embedder=embedder)
+    vector = embedder.embed_query("A new article about nothing much.")
+    rows, cosine = index.search_dense(vector, 1)
+    assert index.passages(rows)[0].text == "A new article about nothing much."
+    assert cosine[0] == pytest.approx(1, abs=1e-3)
+    assert index.cosine(vector, rows) == pytest.approx(cosine)
+
+
+class SyncMachine(RuleBasedStateMachine):
+    """Any history of changes and syncs ends as a fresh build of the same files would."""
+
+    names = st.sampled_from(["a.txt", "b.md", "sub/c.txt", "sub/d.txt"])
+    sentences = st.sampled_from(["Red fish swim.", "Blue birds sing.", "Öl ist teuer.", "猫が好き。"])
+    bodies = st.lists(sentences, min_size=1, max_size=4)
+
+    def __init__(self) -> None:
+        super().__init__()
+        import tempfile
+
+        self.folder = Path(tempfile.mkdtemp())
+        (self.folder / "sub").mkdir()
+        (self.folder / "keep.txt").write_text("This one always stays.")
+        self.files = {"keep.txt": "This one always stays."}
+        self.embedder = HashingEmbedder()
+        self.index = Index.sync(self.folder / ".pincite", [self.folder], embedder=self.embedder)
+
+    @rule(name=names, body=bodies)
+    def write(self, name: str, body: list[str]) -> None:
+        self.files[name] = "\n\n".join(body)
+        (self.folder / name).write_text(self.files[name], encoding="utf-8")
+
+    @rule(name=names)
+    def delete(self, name: str) -> None:
+        if self.files.pop(name, None):
+            (self.folder / name).unlink()
+
+    @rule(old=names, new=names)
+    def rename(self, old: str, new: str) -> None:
+        if old in self.files and old != new:
+            (self.folder / old).replace(self.folder / new)
+            self.files[new] = self.files.pop(old)
+
+    @rule()
+    def sync(self) -> None:
+        self.index = Index.sync(self.folder / ".pincite", embedder=self.embedder)
+        prefix = f"{self.folder}/"
+        assert {path.removeprefix(prefix): text for path, text in texts(self.index).items()} == self.files
+
+    @precondition(lambda self: self.index.generation > 3)
+    @rule(words=bodies)
+    def equals_a_fresh_build(self, words: list[str]) -> None:
+        index = Index.sync(self.folder / ".pincite", embedder=self.embedder)
+        fresh = Index.sync(self.folder / ".fresh", [self.folder], rebuild=True, embedder=self.embedder)
+        query = " ".join(words)
+        assert self.ranked(index, query) == self.ranked(fresh, query)
+
+    def ranked(self, index: Index, query: str) -> list[tuple[float, float, str, int]]:
+        rows = np.arange(sum(contents.passages for contents in index.segments))
+        live, _ = index.search_dense(self.embedder.embed_query(query), len(rows))
+        cosine, bm25 = index.cosine(self.embedder.embed_query(query), live), index.bm25(query, live)
+        found = zip(cosine.tolist(), bm25.tolist(), index.passages(live), live.tolist(), strict=True)
+        return sorted(
+            (round(c, 5), round(b, 5), index.document_of(row).path, passage.span.start) for c, b, passage, row in found
+        )
+
+    @invariant()
+    def nothing_is_left_behind(self) -> None:
+        names = {path.name for path in (self.folder / ".pincite").iterdir()}
+        kept = {entry.name for entry in Index.open(self.folder / ".pincite").manifest.segments}
+        assert names == kept | {"FORMAT", "LOCK", "manifest.json"}
+
+
+SyncMachine.TestCase.settings = settings(
+    max_examples=12,
+    stateful_step_count=15,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+TestSync = SyncMachine.TestCase
