@@ -1,0 +1,97 @@
+"""Scored spans -> one Answer: choose, merge what says the same, cite, or abstain.
+
+An answer's text is a quote. Abstaining is a value, too: `Answer.text` is None and there are no citations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pincite.index import Document, Evidence
+from pincite.qa.citations import Citation, cite
+from pincite.qa.reader import ScoredSpan
+from pincite.qa.retriever import Hit
+
+__all__ = ["Alternative", "Answer", "compose"]
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another answer that was found, less certain than the first or worded otherwise."""
+
+    text: str
+    confidence: float
+    citations: tuple[Citation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the articles say, word for word.
+
+    Attributes:
+        question: as asked.
+        text: the answer, a quote; None where the articles do not say.
+        confidence: in [0, 1], that the answer, or the best span if there is none, answers the question.
+        citations: where it stands, the best first; empty if there is no answer.
+        hits: the passages that were read.
+        alternatives: other answers, the best first.
+        elapsed: milliseconds by step: `embed`, `retrieve`, `read`, `total`.
+    """
+
+    question: str
+    text: str | None
+    confidence: float
+    citations: tuple[Citation, ...]
+    hits: tuple[Hit, ...]
+    alternatives: tuple[Alternative, ...] = ()
+    elapsed: Mapping[str, float] = field(default_factory=dict)
+
+
+def compose(
+    question: str,
+    spans: Sequence[ScoredSpan],
+    hits: Sequence[Hit],
+    source: Callable[[Hit], tuple[Document, Evidence]],
+    *,
+    min_confidence: float,
+    elapsed: Mapping[str, float],
+) -> Answer:
+    """Return the answer that `spans` add up to.
+
+    Args:
+        question: as asked.
+        spans: candidates from several passages on one scale.
+        hits: the passages that were read.
+        source: the document of a hit, and what its file says now.
+        min_confidence: below, there is no answer.
+        elapsed: milliseconds by step.
+    """
+    ordered = sorted(spans, key=lambda span: (-span.confidence, span.hit.path, span.span))
+    groups: dict[str, list[ScoredSpan]] = {}
+    for candidate in ordered:
+        if candidate.confidence >= min_confidence:
+            groups.setdefault(_folded(candidate.text), []).append(candidate)
+    found = []
+    for group in groups.values():
+        citations = _citations(group, source)
+        found.append(Alternative(citations[0].quote, group[0].confidence, citations))
+    if not found:
+        best = ordered[0].confidence if ordered else 0.0
+        return Answer(question, None, best, (), tuple(hits), (), elapsed)
+    first, *others = found
+    return Answer(question, first.text, first.confidence, first.citations, tuple(hits), tuple(others), elapsed)
+
+
+def _citations(group: Sequence[ScoredSpan], source: Callable[[Hit], tuple[Document, Evidence]]) -> tuple[Citation, ...]:
+    """Return one citation a place; passages overlap, so the same place can be found twice."""
+    citations: dict[tuple[str, int], Citation] = {}
+    for candidate in group:
+        document, evidence = source(candidate.hit)
+        citation = cite(document, candidate.span, candidate.sentence_span, candidate.confidence, evidence)
+        citations.setdefault((document.path, candidate.span.start), citation)
+    return tuple(citations.values())
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())

@@ -1,0 +1,125 @@
+"""Question -> Hits: the nearest vectors and the best words, weighed into one score.
+
+The score of a passage is absolute, so that it also tells a question that the articles answer from one that they do
+not: the cosine, and the square root of the share that BM25 has of the most that it could have for the question's
+words. Every candidate gets both, also the one that did not find it. Over seven development sets this was 0.7 % better
+than scaling both scores to the candidates of each question, and 3 % better than fusing ranks, which loses on most
+sets what the better side knows; above 0.4 on the cosine, long articles lose (`scripts/evaluate.py ir`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pincite.index import Document, Index, Passage
+from pincite.index.terms import analyze
+from pincite.qa.citations import line_and_column
+
+__all__ = ["CANDIDATES", "DENSE_WEIGHT", "Hit", "Mode", "retrieve"]
+
+Mode = Literal["dense", "sparse", "hybrid"]
+
+CANDIDATES = 100
+"""Candidates from each side."""
+
+DENSE_WEIGHT = 0.4
+"""Weight of the cosine; BM25 has the rest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that was found.
+
+    Attributes:
+        passage: the passage.
+        path: the document's path; `title`: its title, or its file's name.
+        line: 1-based line on which the passage begins.
+        score: for hybrid near 1 at best and near 0 where nothing fits; the cosine for dense, BM25 for sparse.
+        dense_rank: 1-based rank by cosine among the candidates; None if it was not among the nearest.
+        sparse_rank: the same by BM25.
+    """
+
+    passage: Passage
+    path: str
+    title: str
+    line: int
+    score: float
+    dense_rank: int | None
+    sparse_rank: int | None
+
+
+def retrieve(
+    index: Index,
+    query: str,
+    vector: NDArray[np.float32] | None,
+    k: int,
+    *,
+    mode: Mode = "hybrid",
+) -> list[Hit]:
+    """Return the `k` best passages for `query`, best first; ties in the order of path and position.
+
+    Args:
+        index: where to look.
+        query: any text.
+        vector: its embedding, float32, shape `(dim,)`; not used for `mode="sparse"`.
+        k: how many.
+        mode: which scores count.
+    """
+    depth = max(k, CANDIDATES)
+    none = np.zeros(0, np.int64)
+    use_dense = mode != "sparse" and vector is not None
+    dense_rows = index.search_dense(vector, depth)[0] if use_dense and vector is not None else none
+    sparse_rows = index.search_sparse(query, depth)[0] if mode != "dense" else none
+    rows = np.union1d(dense_rows, sparse_rows)
+    if not len(rows):
+        return []
+    cosine = index.cosine(vector, rows) if use_dense and vector is not None else None
+    bm25 = index.bm25(query, rows) if mode != "dense" else None
+    scores = _fused(index, query, cosine, bm25)
+    best = _top(scores, k)
+    dense_rank = {int(row): rank for rank, row in enumerate(dense_rows, 1)}
+    sparse_rank = {int(row): rank for rank, row in enumerate(sparse_rows, 1)}
+    documents: dict[str, Document] = {}
+    hits = []
+    for place, passage in zip(best, index.passages(rows[best]), strict=True):
+        row = int(rows[place])
+        document = documents.get(passage.document_id) or index.document_of(row)
+        documents[passage.document_id] = document
+        hits.append(
+            Hit(
+                passage=passage,
+                path=document.path,
+                title=document.title or document.path.rpartition("/")[2],
+                line=document.line if document.record else line_and_column(document.text, passage.span.start)[0],
+                score=float(scores[place]),
+                dense_rank=dense_rank.get(row),
+                sparse_rank=sparse_rank.get(row),
+            )
+        )
+    hits.sort(key=lambda hit: (-hit.score, hit.path, hit.passage.span))
+    return hits[:k]
+
+
+def _fused(
+    index: Index, query: str, cosine: NDArray[np.float32] | None, bm25: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """Return the score of each row: of one side as it is, of both as their weighted sum."""
+    if cosine is None or bm25 is None:
+        return cosine if cosine is not None else bm25 if bm25 is not None else np.zeros(0, np.float32)
+    unrelated = index.fingerprint.unrelated if index.fingerprint else 0.0
+    nearness = (cosine - unrelated) / (1 - unrelated)
+    most = float(index.idf(analyze(query)).sum())  # no passage has as much: BM25 of a term is below its idf
+    share = np.sqrt(bm25 / most) if most > 0 else np.zeros_like(bm25)
+    return np.asarray(DENSE_WEIGHT * nearness + (1 - DENSE_WEIGHT) * share, np.float32)
+
+
+def _top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:
+    """Return the places of the `k` greatest scores and of all that tie with the last of them, within reason."""
+    if len(scores) <= k:
+        return np.arange(len(scores))
+    kth = np.partition(scores, len(scores) - k)[len(scores) - k]
+    return np.flatnonzero(scores >= kth)[: 4 * k]
