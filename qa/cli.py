@@ -1,0 +1,351 @@
+"""The command line. Only this module reads arguments and prints; what it calls is imported when a command runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pincite.index import Index, Progress
+    from pincite.qa.render import Json, Style
+
+__all__ = ["main"]
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+_ANSWERED, _NO_ANSWER, _ERROR = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 answered or found, 1 no answer, 2 error."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        return int(cli.main(arguments, prog_name="pincite", standalone_mode=False) or 0)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "pincite"
+        return _fail(f"{error.format_message()} See: {command} --help")
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        _fail("Interrupted; what was committed is kept.")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _ERROR
+    except Exception as error:
+        if "PINCITE_DEBUG" in os.environ:
+            raise
+        return _fail(_explain(error))
+
+
+def _explain(error: Exception) -> str:
+    from pincite.index.errors import PinciteError
+
+    message = " ".join(str(error).split())
+    if isinstance(error, PinciteError):
+        return message
+    if isinstance(error, MemoryError):
+        return "Out of memory. Close other programs, or index fewer articles."
+    return f"This should not happen: {type(error).__name__}: {message}. Please report it; PINCITE_DEBUG=1 shows more."
+
+
+def _fail(message: str) -> int:
+    click.echo(f"pincite: {message}", err=True)
+    return _ERROR
+
+
+def _index_option(command: Command) -> Command:
+    text = "Folder of the index [default: the nearest .pincite here or above]."
+    return click.option("--index", "folder", envvar="PINCITE_INDEX", metavar="DIR", help=text)(command)
+
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pincite", message="pincite %(version)s")
+def cli() -> None:
+    """Answers from your own articles, word for word, with pinpoint citations.
+
+    \b
+    pincite index articles/                     build or update the index
+    pincite ask "who sits on the board?"        answer, with citations
+    pincite search "board of the foundation"    passages, best first
+
+    Exit codes: 0 answered or found, 1 no answer, 2 error.
+    """
+
+
+@cli.command("index")
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@_index_option
+@click.option(
+    "--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches, as in .gitignore (repeatable)."
+)
+@click.option("--remove", multiple=True, metavar="SOURCE", help="Drop a source and its documents (repeatable).")
+@click.option(
+    "--model", metavar="NAME_OR_DIR", help="A sentence-transformers model; another one embeds everything again."
+)
+@click.option("--rebuild", is_flag=True, help="Begin afresh; a damaged index is set aside.")
+@_json_option
+def index_command(
+    sources: tuple[str, ...],
+    folder: str | None,
+    exclude: tuple[str, ...],
+    remove: tuple[str, ...],
+    model: str | None,
+    rebuild: bool,
+    as_json: bool,
+) -> None:
+    """Build or update the index.
+
+    A SOURCE is a file, a folder (with its subfolders) or a .jsonl file with one {"_id", "title", "text"} a line. The
+    index remembers its sources: without any, all of them are brought up to date; naming some adds or updates those.
+    """
+    from pincite.index import IndexNotFoundError, find_index
+    from pincite.index.build import sync
+    from pincite.index.store import DEFAULT_FOLDER
+    from pincite.qa.render import report_json, report_text
+
+    if folder is None:
+        try:
+            folder = find_index()
+        except IndexNotFoundError:
+            if not sources:
+                raise
+            folder = DEFAULT_FOLDER
+    with _progress_bar() as progress:
+        report = sync(
+            folder,
+            sources,
+            exclude=exclude or None,
+            remove=remove,
+            model=model,
+            rebuild=rebuild,
+            progress=progress,
+        )
+    if as_json:
+        _print_json(report_json(report))
+    else:
+        click.echo(report_text(report, folder), err=True)
+
+
+@cli.command()
+@click.argument("question", nargs=-1, required=True)
+@_index_option
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to read.")
+@click.option("--min-confidence", type=click.FloatRange(0, 1), help="Answer only from this confidence on.")
+@click.option("--all", "all_answers", is_flag=True, help="Show every answer found, not only the best.")
+@click.option("--sync", "sync_first", is_flag=True, help="Update the index first.")
+@_json_option
+@click.pass_context
+def ask(
+    context: click.Context,
+    question: tuple[str, ...],
+    folder: str | None,
+    k: int,
+    min_confidence: float | None,
+    all_answers: bool,
+    sync_first: bool,
+    as_json: bool,
+) -> None:
+    """Answer QUESTION with a quote and its citations."""
+    import time
+    from dataclasses import replace
+
+    started = time.perf_counter()
+    from pincite.qa.pipeline import Pipeline
+    from pincite.qa.reader import MIN_CONFIDENCE
+    from pincite.qa.render import answer_json, answer_text
+
+    index = _open(folder, sync_first)
+    opened = time.perf_counter()
+    threshold = MIN_CONFIDENCE if min_confidence is None else min_confidence
+    answer = Pipeline(index).ask(" ".join(question), k, min_confidence=threshold)
+    spent = {"open": 1000 * (opened - started)} | dict(answer.elapsed)
+    answer = replace(answer, elapsed=spent | {"total": 1000 * (time.perf_counter() - started)})
+    if as_json:
+        _print_json(answer_json(answer, index.stats(), all_answers=all_answers))
+    elif answer.text is not None:
+        click.echo(answer_text(answer, _style(sys.stdout), all_answers=all_answers))
+    else:
+        click.echo(f"The articles do not say (best guess below the threshold: {answer.confidence:.2f}).", err=True)
+    stale = {citation.path for citation in answer.citations if not citation.verified}
+    if stale and not as_json:
+        click.echo(f"pincite: not as indexed any more: {', '.join(sorted(stale))}. Update: pincite index", err=True)
+    context.exit(_NO_ANSWER if answer.text is None else _ANSWERED)
+
+
+@cli.command()
+@click.argument("query", nargs=-1, required=True)
+@_index_option
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to show.")
+@click.option("--mode", type=click.Choice(["hybrid", "dense", "sparse"]), default="hybrid", help="What to rank by.")
+@_json_option
+@click.pass_context
+def search(
+    context: click.Context, query: tuple[str, ...], folder: str | None, k: int, mode: str, as_json: bool
+) -> None:
+    """Show the passages that fit QUERY best."""
+    from pincite.qa.pipeline import Pipeline
+    from pincite.qa.render import hits_json, hits_text
+
+    text = " ".join(query)
+    hits = Pipeline(_open(folder)).search(text, k, mode=mode)  # type: ignore[arg-type]  # click checked it
+    if as_json:
+        _print_json(hits_json(text, hits))
+    elif hits:
+        click.echo(hits_text(hits, _style(sys.stdout)))
+    else:
+        click.echo("Nothing found.", err=True)
+    context.exit(_ANSWERED if hits else _NO_ANSWER)
+
+
+@cli.command()
+@click.argument("place", metavar="PATH[:LINE]")
+@_index_option
+def show(place: str, folder: str | None) -> None:
+    """Show an indexed source, its passages marked, or the passage on a line of it."""
+    from pincite.index import SourceError
+    from pincite.qa.citations import line_and_column
+    from pincite.qa.render import count, source_text
+
+    index = _open(folder)
+    path, line = place, None
+    documents = index.documents_of(path)
+    if not documents:
+        path, line = _split_place(place)
+        documents = index.documents_of(path)
+    if not documents:
+        raise SourceError(f"{place} is not in the index. Its sources: pincite status")
+    if documents[0].record and line is not None:
+        documents = [document for document in documents if document.line == line]
+        line = None
+    if not documents:
+        raise SourceError(f"No record begins on line {place.rpartition(':')[2]} of {path}.")
+    style = _style(sys.stdout)
+    for document in documents:
+        lines = line_and_column(document.text, len(document.text))[0]
+        if line is not None and line > lines:
+            raise SourceError(f"{path} has {count(lines, 'line')}, none with the number {line}.")
+        click.echo(source_text(document, index.passages_of(document.id), line, style))
+
+
+def _split_place(place: str) -> tuple[str, int | None]:
+    """Return path and line of `PATH`, `PATH:LINE` or `PATH:LINE:COLUMN`."""
+    parts = place.split(":")
+    numbers = 0
+    while numbers < 2 and len(parts) - numbers > 1 and parts[-1 - numbers].isdecimal():
+        numbers += 1
+    if not numbers:
+        return place, None
+    return ":".join(parts[:-numbers]), int(parts[-numbers])
+
+
+@cli.command()
+@_index_option
+@_json_option
+def status(folder: str | None, as_json: bool) -> None:
+    """Show what the index holds and what has changed since."""
+    from pincite.index.survey import changes_since
+    from pincite.qa.render import stats_json, stats_text
+
+    index = _open(folder)
+    changes = changes_since(index)
+    if as_json:
+        _print_json(stats_json(index.stats(), index.path, changes))
+    else:
+        click.echo(stats_text(index.stats(), index.path, changes))
+
+
+@cli.command()
+@_index_option
+@click.pass_context
+def verify(context: click.Context, folder: str | None) -> None:
+    """Check every checksum, every span and every source; exit code 1 if only sources have changed, 2 for damage."""
+    from pincite.index import verify as verify_index
+    from pincite.qa.render import count, problem_text
+
+    index = _open(folder)
+    damaged = stale = 0
+    for problem in verify_index(index):
+        click.echo(f"pincite: {problem_text(problem)}", err=True)
+        damaged += problem.damage
+        stale += not problem.damage
+    stats = index.stats()
+    if damaged:
+        context.exit(_ERROR)
+    if stale:
+        click.echo(f"{count(stale, 'source')} not as indexed. Update: pincite index", err=True)
+        context.exit(_NO_ANSWER)
+    held = f"{count(stats.documents, 'document')}, {count(stats.passages, 'passage')}"
+    click.echo(f"{held}: all as written, all as in the sources")
+
+
+def _open(folder: str | None, sync_first: bool = False) -> Index:
+    from pincite.index import Index, find_index
+
+    path = folder or find_index()
+    return Index.sync(path) if sync_first else Index.open(path)
+
+
+def _style(stream: object) -> Style:
+    from pincite.qa.render import Style
+
+    terminal = bool(getattr(stream, "isatty", lambda: False)())
+    return Style(colour=terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
+
+
+def _print_json(body: Json) -> None:
+    import json
+
+    click.echo(json.dumps(body, ensure_ascii=False))
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None] | None]:
+    """Show on a terminal how far a sync has come; nowhere else."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.fields[passages]} passages"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, passages="0", rate="")
+
+        def show(progress: Progress) -> None:
+            share = progress.bytes_read / progress.bytes_total if progress.bytes_total else 1.0
+            expected = progress.passages_found / share if share else None
+            seconds = bar.tasks[task].elapsed or 0.0
+            rate = f"{progress.passages_done / seconds:.0f}/s" if seconds else ""
+            bar.update(
+                task,
+                completed=progress.passages_done,
+                total=expected,
+                passages=f"{progress.passages_done:,}",
+                rate=rate,
+            )
+
+        yield show

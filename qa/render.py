@@ -1,0 +1,302 @@
+"""Answer, hits and reports -> terminal text or JSON; nothing here reads or decides.
+
+Text comes with escape codes for colour and links only where `Style.colour` says so; control characters of the sources
+never reach a terminal.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pincite.index import Document, IndexStats, Passage, Problem, Skipped, SyncReport
+from pincite.qa.answers import Answer
+from pincite.qa.citations import Citation, line_and_column
+from pincite.qa.retriever import Hit
+
+__all__ = [
+    "Style",
+    "answer_json",
+    "answer_text",
+    "hits_json",
+    "hits_text",
+    "report_json",
+    "report_text",
+    "source_text",
+    "stats_json",
+    "stats_text",
+]
+
+Json = dict[str, Any]  # Any: what json.dumps takes
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_SHOWN_SKIPS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to write: with escape codes or without."""
+
+    colour: bool = False
+
+    def paint(self, text: str, code: str) -> str:
+        """Return `text` in a colour, given as an SGR code."""
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour and text else text
+
+    def place(self, path: str, line: int, column: int | None = None) -> str:
+        """Return `path:line:column`, as a link to the file where the terminal shows links (OSC 8)."""
+        text = f"{printable(path)}:{line}" + (f":{column}" if column else "")
+        if not self.colour:
+            return text
+        uri = Path(path.partition("#")[0]).absolute().as_uri()
+        return f"\x1b]8;;{uri}\x1b\\{self.paint(text, '36')}\x1b]8;;\x1b\\"
+
+
+def printable(text: str) -> str:
+    r"""Return `text` on one line, without control characters.
+
+    >>> printable("a\tb\n\x1b[31mc")
+    'a b \ufffd[31mc'
+    """
+    flat = " ".join(text.split())
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", flat.encode("utf-8", "replace").decode())
+
+
+def answer_text(answer: Answer, style: Style, *, all_answers: bool = False) -> str:
+    """Return what `pincite ask` prints on stdout for an answer that was found."""
+    blocks = [_one_answer(answer.text or "", answer.confidence, answer.citations, style)]
+    if all_answers:
+        blocks += [_one_answer(item.text, item.confidence, item.citations, style) for item in answer.alternatives]
+    return "\n\n".join(blocks)
+
+
+def _one_answer(text: str, confidence: float, citations: Sequence[Citation], style: Style) -> str:
+    lines = [style.paint(printable(text), "1"), style.paint(f"confidence {confidence:.2f}", "2")]
+    for number, citation in enumerate(citations, 1):
+        place = style.place(citation.path, citation.line, citation.column)
+        lines += ["", f"[{number}] {place}  {style.paint(printable(citation.title), '2')}"]
+        if citation.sentence != citation.quote:
+            lines.append(f"    {_marked(citation, style)}")
+        if citation.problem:
+            lines.append(style.paint(f"    not verified: {citation.problem}", "33"))
+    return "\n".join(lines)
+
+
+def _marked(citation: Citation, style: Style) -> str:
+    start = citation.span.start - citation.sentence_span.start
+    end = citation.span.end - citation.sentence_span.start
+    before, quote, after = citation.sentence[:start], citation.sentence[start:end], citation.sentence[end:]
+    marked = style.paint(printable(quote), "1;32") if style.colour else f"«{printable(quote)}»"
+    left = " " if before[-1:].isspace() else ""
+    right = " " if after[:1].isspace() else ""
+    return f"{printable(before)}{left}{marked}{right}{printable(after)}"
+
+
+def answer_json(answer: Answer, stats: IndexStats, *, all_answers: bool = False) -> Json:
+    """Return the object that `pincite ask --json` prints."""
+    body: Json = {
+        "question": answer.question,
+        "answered": answer.text is not None,
+        "answer": answer.text,
+        "confidence": round(answer.confidence, 4),
+        "citations": [_citation_json(citation) for citation in answer.citations],
+        "passages": [
+            {
+                "rank": rank,
+                "path": hit.path,
+                "title": hit.title,
+                "start": hit.passage.span.start,
+                "end": hit.passage.span.end,
+                "line": hit.line,
+                "text": hit.passage.text,
+                "score": round(hit.score, 6),
+            }
+            for rank, hit in enumerate(answer.hits, 1)
+        ],
+        "index": {"generation": stats.generation, "documents": stats.documents, "passages": stats.passages},
+        "elapsed_ms": {step: round(spent, 1) for step, spent in answer.elapsed.items()},
+    }
+    if all_answers:
+        body["alternatives"] = [
+            {
+                "answer": item.text,
+                "confidence": round(item.confidence, 4),
+                "citations": [_citation_json(citation) for citation in item.citations],
+            }
+            for item in answer.alternatives
+        ]
+    return body
+
+
+def _citation_json(citation: Citation) -> Json:
+    return {
+        "path": citation.path,
+        "title": citation.title,
+        "start": citation.span.start,
+        "end": citation.span.end,
+        "line": citation.line,
+        "column": citation.column,
+        "end_line": citation.end_line,
+        "quote": citation.quote,
+        "sentence": citation.sentence,
+        "sentence_start": citation.sentence_span.start,
+        "sentence_end": citation.sentence_span.end,
+        "score": round(citation.score, 4),
+        "verified": citation.verified,
+        "problem": citation.problem or None,
+        "page": citation.page,
+    }
+
+
+def hits_text(hits: Sequence[Hit], style: Style) -> str:
+    """Return what `pincite search` prints on stdout."""
+    blocks = []
+    for rank, hit in enumerate(hits, 1):
+        found_by = ", ".join(
+            f"{side} {place}"
+            for side, place in (("dense", hit.dense_rank), ("words", hit.sparse_rank))
+            if place is not None
+        )
+        note = style.paint(f"{hit.score:.3f}  ({found_by})", "2")
+        head = f"{rank:>2}. {style.place(hit.path, hit.line)}  {printable(hit.title)}  {note}"
+        blocks.append(f"{head}\n    {printable(hit.passage.text)}")
+    return "\n\n".join(blocks)
+
+
+def hits_json(query: str, hits: Sequence[Hit]) -> Json:
+    """Return the object that `pincite search --json` prints."""
+    return {
+        "query": query,
+        "hits": [
+            {
+                "rank": rank,
+                "path": hit.path,
+                "title": hit.title,
+                "start": hit.passage.span.start,
+                "end": hit.passage.span.end,
+                "line": hit.line,
+                "text": hit.passage.text,
+                "score": round(hit.score, 6),
+                "dense_rank": hit.dense_rank,
+                "sparse_rank": hit.sparse_rank,
+            }
+            for rank, hit in enumerate(hits, 1)
+        ],
+    }
+
+
+def report_text(report: SyncReport, folder: str) -> str:
+    """Return the summary of `pincite index`."""
+    lines = [f"skipped {printable(item.path)}: {item.reason}" for item in report.skipped[:_SHOWN_SKIPS]]
+    if len(report.skipped) > _SHOWN_SKIPS:
+        lines.append(f"skipped {len(report.skipped) - _SHOWN_SKIPS:,} more; --json lists them all")
+    if report.set_aside:
+        lines.append(f"the old index is kept in {report.set_aside}")
+    skipped = f", {len(report.skipped):,} skipped" if report.skipped else ""
+    lines.append(
+        f"{report.added:,} added, {report.changed:,} changed, {report.removed:,} removed, "
+        f"{report.unchanged:,} unchanged{skipped}: {count(report.passages, 'passage')} in {folder} "
+        f"({count(report.embedded, 'passage')} embedded, {report.seconds:.1f} s)"
+    )
+    return "\n".join(lines)
+
+
+def report_json(report: SyncReport) -> Json:
+    """Return the object that `pincite index --json` prints."""
+    return {
+        "documents": {
+            "added": report.added,
+            "changed": report.changed,
+            "removed": report.removed,
+            "unchanged": report.unchanged,
+        },
+        "skipped": [_skipped_json(item) for item in report.skipped],
+        "passages": report.passages,
+        "embedded": report.embedded,
+        "seconds": round(report.seconds, 3),
+        "generation": report.generation,
+    }
+
+
+def _skipped_json(item: Skipped) -> Json:
+    return {"path": item.path, "reason": item.reason}
+
+
+def stats_json(stats: IndexStats, folder: str, changes: Mapping[str, int]) -> Json:
+    """Return the object that `pincite status --json` prints."""
+    return {
+        "index": folder,
+        "generation": stats.generation,
+        "model": stats.model,
+        "documents": stats.documents,
+        "passages": stats.passages,
+        "segments": stats.segments,
+        "bytes": stats.bytes,
+        "sources": [{"path": source.path, "exclude": list(source.exclude)} for source in stats.sources],
+        "changes": dict(changes),
+    }
+
+
+def stats_text(stats: IndexStats, folder: str, changes: Mapping[str, int]) -> str:
+    """Return what `pincite status` prints."""
+    pending = ", ".join(f"{number:,} {kind}" for kind, number in changes.items() if number)
+    rows = [
+        ("index", f"{folder}  (generation {stats.generation}, {stats.bytes / 1e6:.1f} MB)"),
+        ("model", stats.model or "none yet"),
+        *(("source", _source_line(source.path, source.exclude)) for source in stats.sources),
+        ("documents", f"{stats.documents:,}"),
+        ("passages", f"{stats.passages:,}"),
+        ("since then", f"{pending} (update: pincite index)" if pending else "no source has changed"),
+    ]
+    return "\n".join(f"{name:<11}{value}" for name, value in rows)
+
+
+def _source_line(path: str, exclude: Sequence[str]) -> str:
+    return printable(path) + (f"  (without {', '.join(exclude)})" if exclude else "")
+
+
+def problem_text(problem: Problem) -> str:
+    """Return a line of `pincite verify`."""
+    return problem.reason if problem.damage else f"{printable(problem.path)}: {problem.reason}"
+
+
+def source_text(
+    document: Document, passages: Sequence[Passage], line: int | None, style: Style, around: int = 2
+) -> str:
+    """Return the lines of a document, numbered, with a mark where each passage begins.
+
+    With a `line`, only the passages on that line are shown, and `around` lines before and after them.
+    """
+    lines = document.text.splitlines() if "\r" in document.text else document.text.split("\n")
+    starts: dict[int, list[int]] = {}
+    shown = range(1, len(lines) + 1)
+    spread: list[int] = []
+    for number, passage in enumerate(passages, 1):
+        first = line_and_column(document.text, passage.span.start)[0]
+        last = line_and_column(document.text, max(passage.span.start, passage.span.end - 1))[0]
+        starts.setdefault(first, []).append(number)
+        if line is not None and first <= line <= last:
+            spread += [first, last]
+    if line is not None:
+        low, high = (min(spread), max(spread)) if spread else (line, line)
+        shown = range(max(1, low - around), min(len(lines), high + around) + 1)
+    width = len(str(len(lines)))
+    rows = [style.paint(f"{printable(document.path)}  {printable(document.title)}".rstrip(), "1")]
+    for number in shown:
+        mark = "¶" + ",".join(map(str, starts[number])) if number in starts else ""
+        text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", lines[number - 1].rstrip("\r"))
+        body = style.paint(text, "1") if number == line else text
+        rows.append(f"{style.paint(f'{number:>{width}}', '36')} {mark:<4} {body}".rstrip())
+    return "\n".join(rows)
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count(1, "passage"), count(1200, "passage")
+    ('1 passage', '1,200 passages')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
