@@ -100,6 +100,7 @@ def sync(
     remove: Sequence[str | os.PathLike[str]] = (),
     model: str | None = None,
     embedder: Embedder | None = None,
+    chunking: Chunking | None = None,
     rebuild: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> SyncReport:
@@ -113,6 +114,7 @@ def sync(
         remove: known sources to drop, with their documents.
         model: a sentence-transformers model, by name or folder; another one than before embeds everything again.
         embedder: an embedder to use instead of loading `model`.
+        chunking: how to cut passages; other than before, everything is cut and embedded again.
         rebuild: begin afresh, with the known sources if none are named; a damaged index is set aside.
         progress: called now and then, from this thread.
 
@@ -138,7 +140,9 @@ def sync(
                 if not named:
                     raise
                 manifest = Manifest()
-            report = _Sync(folder, root, manifest, model, embedder, rebuild, progress).run(named, exclude, remove)
+            report = _Sync(folder, root, manifest, model, embedder, chunking, rebuild, progress).run(
+                named, exclude, remove
+            )
         except BaseException:
             remove_if_bare(folder)
             raise
@@ -161,6 +165,7 @@ class _Sync:
         manifest: Manifest,
         model: str | None,
         embedder: Embedder | None,
+        chunking: Chunking | None,
         rebuild: bool,
         progress: Callable[[Progress], None] | None,
     ) -> None:
@@ -171,12 +176,12 @@ class _Sync:
         self.manifest = manifest
         self.old = manifest
         self.created = manifest != Manifest()
-        self.rebuild = rebuild or self._is_other_model(model)
+        self.chunking = chunking
+        self.rebuild = rebuild or self._is_other_model(model) or self._is_other_chunking()
         if self.rebuild:
             self.manifest = replace(manifest, segments=(), fingerprint=None)
         check_chunker(folder, self.manifest.fingerprint)
         self.segments = self._open_segments()
-        self.chunking: Chunking | None = None
         self.progress = progress
         self.batch = Batch()
         self.counts = {"added": 0, "changed": 0, "removed": 0}
@@ -204,6 +209,10 @@ class _Sync:
         if self.embedder is None:
             self.embedder = load_embedder(model)
         return self.embedder.fingerprint != fingerprint.embedder
+
+    def _is_other_chunking(self) -> bool:
+        fingerprint = self.old.fingerprint
+        return bool(self.chunking and fingerprint and asdict(self.chunking) != fingerprint.chunking)
 
     def _embedder(self) -> Embedder:
         if self.embedder is None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index import chunker
+from pincite.index.chunker import Chunking
 from pincite.index.contents import SegmentContents
 from pincite.index.dense import EXACT_ROWS, DenseIndex
 from pincite.index.embedder import Embedder, load_embedder
@@ -113,6 +114,7 @@ class Index:
         remove: Sequence[str | os.PathLike[str]] = (),
         model: str | None = None,
         embedder: Embedder | None = None,
+        chunking: Chunking | None = None,
         rebuild: bool = False,
         progress: Callable[[Progress], None] | None = None,
     ) -> Index:
@@ -126,6 +128,7 @@ class Index:
             remove=remove,
             model=model,
             embedder=embedder,
+            chunking=chunking,
             rebuild=rebuild,
             progress=progress,
         )
@@ -299,7 +302,7 @@ class Index:
         segments = [self.segments[number].segment for number in filled]
         codes = [segment.array("codes") if not exact and "codes" in segment else None for segment in segments]
         vectors = [segment.unchecked("vectors") for segment in segments]
-        return DenseIndex(vectors, codes, [self._live_passages[number] for number in filled])
+        return DenseIndex(vectors, codes, [self._live_passages[number] for number in filled], exact_rows=EXACT_ROWS)
 
     @cached_property
     def _sparse(self) -> SparseIndex:

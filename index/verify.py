@@ -12,7 +12,7 @@ import numpy as np
 
 from pincite.index.contents import SegmentContents
 from pincite.index.errors import IndexFormatError
-from pincite.index.evidence import examine
+from pincite.index.evidence import Places, examine
 from pincite.index.passage import Document
 from pincite.index.segment import row_checksums
 from pincite.index.store import Index
@@ -36,6 +36,7 @@ def verify(index: Index) -> Iterator[Problem]:
             _verify_segment(contents)
         except IndexFormatError as error:
             yield Problem(contents.segment.path, str(error), damage=True)
+    scanned: dict[str, Places] = {}
     for number, row in index.live_rows():
         contents = index.segments[number]
         try:
@@ -44,7 +45,7 @@ def verify(index: Index) -> Iterator[Problem]:
         except (IndexFormatError, UnicodeDecodeError, ValueError) as error:
             yield Problem(contents.segment.path, str(error), damage=True)
             continue
-        evidence = examine(document, index.location(document))
+        evidence = examine(document, index.location(document), scanned)
         if evidence.problem:
             yield Problem(document.path, evidence.problem, damage=False)
         elif evidence.text != document.text:

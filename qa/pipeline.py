@@ -22,6 +22,15 @@ class Pipeline:
 
     Args:
         index: an open index.
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (folder / "club.txt").write_text("The club has met since 1987. Ann Lee chairs the chess club.")
+    >>> answer = Pipeline(Index.sync(folder / ".pincite", [folder])).ask("Who chairs the chess club?")
+    >>> answer.text
+    'Ann Lee chairs the chess club.'
+    >>> answer.citations[0].line, answer.citations[0].column, answer.citations[0].verified
+    (1, 30, True)
     """
 
     def __init__(self, index: Index) -> None:

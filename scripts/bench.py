@@ -18,8 +18,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pincite.index.compiled import CompiledEmbedder
 
 SEEDS = Path(__file__).resolve().parent.parent / "seeds"
 
@@ -80,6 +84,15 @@ def cpu_name() -> str:
     return found[1] if found else platform.processor() or platform.machine()
 
 
+def in_float32(embedder: CompiledEmbedder) -> CompiledEmbedder:
+    """Return the embedder as it would be on a CPU without bfloat16."""
+    precision = embedder.precision
+    embedder._plan = replace(embedder._plan, precision="f32") if embedder._plan else None  # no user needs a switch
+    embedder._blob = None  # holds the network as compiled for the other precision
+    assert embedder.precision == "f32" or precision == "f32"
+    return embedder
+
+
 def embed(arguments: argparse.Namespace) -> dict[str, Any]:
     """Compare passages per second with plain `SentenceTransformer(...).encode(batch_size=32)` in float32."""
     from pincite.index.compiled import CompiledEmbedder
@@ -93,6 +106,8 @@ def embed(arguments: argparse.Namespace) -> dict[str, Any]:
     else:
         passages = seed_passages(arguments.limit)
     embedder = load_embedder(arguments.model)
+    if arguments.float32 and isinstance(embedder, CompiledEmbedder):
+        embedder = in_float32(embedder)
     plain = SentenceTransformerEmbedder(find_model(arguments.model), device="cpu").model
     vectors: dict[str, Any] = {}
 
@@ -248,6 +263,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.add_argument("--limit", type=int, default=512, help="passages (512)")
     command.add_argument("--rounds", type=int, default=3, help="of each side (3)")
     command.add_argument("--model", help="folder or name of a sentence-transformers model")
+    command.add_argument("--float32", action="store_true", help="as on a CPU without bfloat16")
     command.set_defaults(run=embed)
     command = benches.add_parser("cold", help=cold.__doc__)
     command.add_argument("--rounds", type=int, default=7, help="of each side (7)")

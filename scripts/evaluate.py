@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 import tempfile
 import time
@@ -18,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pincite.index import Index
+from pincite.index import Chunking, Index
 from pincite.qa.metrics import retrieval_scores
 from pincite.qa.retriever import CANDIDATES, Mode, retrieve
 
@@ -55,10 +56,10 @@ def _file_of(article: str) -> str:
     return article.replace(" ", "_").replace(".", "").replace("-", "_")
 
 
-def build(folder: str, source: Path) -> Index:
+def build(folder: str, source: Path, chunking: Chunking | None) -> Index:
     """Return an index of `source` in `folder`, brought up to date."""
     started = time.perf_counter()
-    index = Index.sync(Path(folder) / ".pincite", [source])
+    index = Index.sync(Path(folder) / ".pincite", [source], chunking=chunking)
     print(f"{source}: {index.report} in {time.perf_counter() - started:.0f} s", file=sys.stderr)
     return index
 
@@ -73,11 +74,27 @@ def ranked_documents(index: Index, query: str, mode: Mode) -> list[str]:
     return list(names)
 
 
-def evaluate_ir(folder: Path, work: str, modes: tuple[Mode, ...]) -> Json:
-    """Return the measures of one set in each mode."""
+def part_of(corpus: Path, judged: set[str], others: int, folder: str) -> Path:
+    """Write to `folder` the judged documents of a corpus and some others, and return the file."""
+    records = list(read_jsonl(corpus))
+    rest = [record for record in records if record["_id"] not in judged]
+    random.Random(20221122).shuffle(rest)
+    part = Path(folder, f"{others}-others.jsonl")
+    kept = [*(record for record in records if record["_id"] in judged), *rest[:others]]
+    part.write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+    return part
+
+
+def evaluate_ir(
+    folder: Path, work: str, modes: tuple[Mode, ...], others: int | None = None, chunking: Chunking | None = None
+) -> Json:
+    """Return the measures of one set in each mode; with `others`, of its judged documents and so many more."""
     source, queries, qrels = read_set(folder)
     judged = {query: text for query, text in queries.items() if query in qrels}
-    index = build(f"{work}/{folder.name}", source)
+    if others is not None and source.suffix == ".jsonl":
+        relevant = {document for grades in qrels.values() for document in grades}
+        source = part_of(source, relevant, others, f"{work}/{folder.name}")
+    index = build(f"{work}/{folder.name}", source, chunking)
     stats = index.stats()
     scores = {}
     for mode in modes:
@@ -88,6 +105,7 @@ def evaluate_ir(folder: Path, work: str, modes: tuple[Mode, ...]) -> Json:
         "set": folder.name,
         "documents": stats.documents,
         "passages": stats.passages,
+        "chunking": dict(index.fingerprint.chunking) if index.fingerprint else None,
         "queries": len(judged),
         "modes": scores,
     }
@@ -101,13 +119,18 @@ def main() -> None:
     ir.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     ir.add_argument("--mode", choices=MODES, action="append", help="all of them if not given")
     ir.add_argument("--work", help="folder for the indexes, to be used again; a temporary one if not given")
+    ir.add_argument("--others", type=int, help="only the judged documents and so many others, for a quick look")
+    ir.add_argument("--target", type=int, help="tokens of a passage to aim at")
+    ir.add_argument("--overlap", type=int, default=0, help="tokens that passages share (0; only with --target)")
     arguments = parser.parse_args()
+    chunking = Chunking(254, arguments.target, arguments.overlap) if arguments.target else None
     with tempfile.TemporaryDirectory() as temporary:
         work = arguments.work or temporary
         Path(work).mkdir(parents=True, exist_ok=True)
         for folder in arguments.folders:
             Path(work, folder.name).mkdir(exist_ok=True)
-            print(json.dumps(evaluate_ir(folder, work, tuple(arguments.mode or MODES))), flush=True)
+            modes = tuple(arguments.mode or MODES)
+            print(json.dumps(evaluate_ir(folder, work, modes, arguments.others, chunking)), flush=True)
 
 
 if __name__ == "__main__":

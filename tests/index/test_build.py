@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pincite.index import (
+    Chunking,
     Document,
     Index,
     IndexBusyError,
@@ -26,6 +27,7 @@ from pincite.index import (
     SourceError,
     build,
     chunker,
+    store,
     verify,
 )
 from pincite.index.sources import SourceFile, read_documents
@@ -381,6 +383,51 @@ def test_vectors_are_those_of_the_passages(articles: Path, embedder: HashingEmbe
     assert index.passages(rows)[0].text == "A new article about nothing much."
     assert cosine[0] == pytest.approx(1, abs=1e-3)
     assert index.cosine(vector, rows) == pytest.approx(cosine)
+
+
+def test_other_chunking_cuts_everything_again(articles: Path, embedder: HashingEmbedder) -> None:
+    (articles / "long.txt").write_text(" ".join(f"Sentence number {n} is here." for n in range(60)))
+    first = Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    second = Index.sync(articles / ".pincite", chunking=Chunking(120, 20, 0), embedder=embedder)
+    assert second.stats().passages > 2 * first.stats().passages
+    assert second.fingerprint is not None and second.fingerprint.chunking["target_tokens"] == 20
+    (articles / "new.txt").write_text(" ".join(f"Sentence number {n} is here." for n in range(60)))
+    third = Index.sync(articles / ".pincite", embedder=embedder)
+    assert third.fingerprint == second.fingerprint
+    assert list(verify(third)) == []
+
+
+@pytest.mark.slow
+def test_large_index_is_searched_by_codes_and_finds_nearly_the_same(
+    tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "COMMIT_EVERY", 10_000)
+    corpus = tmp_path / "corpus.jsonl"
+    animals = ["mice", "cats", "owls", "newts", "bears", "larks", "eels", "toads", "rams", "apes"]
+    records = [
+        {
+            "_id": str(n),
+            "text": f"Note {n}: " + ", ".join(f"{n % (i + 3)} {animal}" for i, animal in enumerate(animals)),
+        }
+        for n in range(24_000)
+    ]
+    corpus.write_text("\n".join(json.dumps(record) for record in records))
+    Index.sync(tmp_path / ".pincite", [corpus], embedder=embedder)
+    corpus.write_text("\n".join(json.dumps(record) for n, record in enumerate(records) if n % 9))
+    exact = Index.sync(tmp_path / ".pincite", embedder=embedder)
+    monkeypatch.setattr(store, "EXACT_ROWS", 20_000)
+    coded = Index.open(tmp_path / ".pincite", embedder=embedder)
+    found = 0
+    for n in range(1, 1_000, 50):
+        vector = embedder.embed_query(records[n]["text"])
+        wanted = exact.search_dense(vector, 10)[1]
+        got = coded.search_dense(vector, 10)[1]
+        found += int((got >= wanted[-1] - 1e-6).sum())
+    assert found / 200 > 0.95
+    assert coded.stats().passages == sum(bool(n % 9) for n in range(24_000))
+    parts = coded._dense._parts or []
+    assert sum(part.rows is None for part in parts) == 2  # two segments by their codes, the small one exactly
+    assert list(verify(coded)) == []
 
 
 class SyncMachine(RuleBasedStateMachine):
