@@ -103,19 +103,7 @@ def answer_json(answer: Answer, stats: IndexStats, *, all_answers: bool = False)
         "answer": answer.text,
         "confidence": round(answer.confidence, 4),
         "citations": [_citation_json(citation) for citation in answer.citations],
-        "passages": [
-            {
-                "rank": rank,
-                "path": hit.path,
-                "title": hit.title,
-                "start": hit.passage.span.start,
-                "end": hit.passage.span.end,
-                "line": hit.line,
-                "text": hit.passage.text,
-                "score": round(hit.score, 6),
-            }
-            for rank, hit in enumerate(answer.hits, 1)
-        ],
+        "passages": [_passage_json(rank, hit) for rank, hit in enumerate(answer.hits, 1)],
         "index": {"generation": stats.generation, "documents": stats.documents, "passages": stats.passages},
         "elapsed_ms": {step: round(spent, 1) for step, spent in answer.elapsed.items()},
     }
@@ -171,20 +159,22 @@ def hits_json(query: str, hits: Sequence[Hit]) -> Json:
     return {
         "query": query,
         "hits": [
-            {
-                "rank": rank,
-                "path": hit.path,
-                "title": hit.title,
-                "start": hit.passage.span.start,
-                "end": hit.passage.span.end,
-                "line": hit.line,
-                "text": hit.passage.text,
-                "score": round(hit.score, 6),
-                "dense_rank": hit.dense_rank,
-                "sparse_rank": hit.sparse_rank,
-            }
+            _passage_json(rank, hit) | {"dense_rank": hit.dense_rank, "sparse_rank": hit.sparse_rank}
             for rank, hit in enumerate(hits, 1)
         ],
+    }
+
+
+def _passage_json(rank: int, hit: Hit) -> Json:
+    return {
+        "rank": rank,
+        "path": hit.path,
+        "title": hit.title,
+        "start": hit.passage.span.start,
+        "end": hit.passage.span.end,
+        "line": hit.line,
+        "text": hit.passage.text,
+        "score": round(hit.score, 6),
     }
 
 
