@@ -34,8 +34,8 @@ class Tokenizer(Protocol):
         ...
 
 
-# nDCG@10 of hybrid search by target/overlap: `scripts/evaluate.py ir DIR --target 200 --overlap 40` and so on, news_2022
-# with `--others 160`. The articles of time have no paragraphs; there .015 is chance, on the others .005.
+# nDCG@10 of hybrid search by target/overlap: `scripts/evaluate.py ir DIR --target 200 --overlap 40` and so on,
+# news_2022 with `--others 160`. The articles of time have no paragraphs; there .015 is chance, on the others .005.
 #
 #              130/26  200/0  200/40  200/80  250/50
 #   time         .692   .687    .673    .700    .712
