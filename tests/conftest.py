@@ -9,9 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from pincite.index import Vectors
+
+# The same examples every time, and no failure for a slow machine.
+settings.register_profile("pincite", deadline=None, derandomize=True)
+settings.load_profile("pincite")
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
