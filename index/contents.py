@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.dense import build_codes
-from pincite.index.passage import Document, Passage, Span
+from pincite.index.passage import LINE_END, Document, Passage, Span
 from pincite.index.segment import Segment, pack_strings, row_checksums
 from pincite.index.sources import Skipped, Stamp
 from pincite.index.sparse import build_postings
@@ -26,6 +26,7 @@ __all__ = [
     "CODES_FROM",
     "FileRow",
     "NewDocument",
+    "Place",
     "SegmentContents",
     "encode",
     "indexed_text",
@@ -61,6 +62,15 @@ class NewDocument:
     lead: str
     passages: Sequence[Passage]
     keys: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a passage stands: path and title as in its `Document`, and the 1-based line on which it begins."""
+
+    path: str
+    title: str
+    line: int
 
 
 def indexed_text(lead: str, text: str) -> str:
@@ -121,6 +131,7 @@ def encode(
 
     spans = [(passage.span.start, passage.span.end) for item in documents for passage in item.passages]
     columns["passage_span"] = np.array(spans, np.int64).reshape(-1, 2)
+    columns["passage_line"] = np.array([line for item in documents for line in _lines(item)], np.int64)
     ranges = [found for item, text in zip(documents, texts, strict=True) for found in _byte_ranges(item, text)]
     columns["passage_bytes"] = np.array([found[:2] for found in ranges], np.int64).reshape(-1, 2)
     columns["passage_crc"] = np.array([found[2] for found in ranges], np.uint32)
@@ -153,6 +164,16 @@ def _offsets(sizes: Sequence[int]) -> NDArray[np.int64]:
     at = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=at[1:])
     return at
+
+
+def _lines(item: NewDocument) -> list[int]:
+    """Return the 1-based line of the file on which each passage begins."""
+    if item.document.record:
+        return [item.document.line] * len(item.passages)
+    ends = np.fromiter((match.end() for match in LINE_END.finditer(item.document.text)), np.int64)
+    starts = [passage.span.start for passage in item.passages]
+    lines: list[int] = (np.searchsorted(ends, starts, side="right") + 1).tolist()
+    return lines
 
 
 def _byte_ranges(item: NewDocument, text: bytes) -> Iterator[tuple[int, int, int]]:
@@ -241,6 +262,16 @@ class SegmentContents:
     def document_row(self, passage: int) -> int:
         """Return the row of the document to which a passage belongs."""
         return int(np.searchsorted(self.segment.array("document_passages"), passage, side="right")) - 1
+
+    def place(self, row: int) -> Place:
+        """Return where passage `row` stands, without reading its document."""
+        document = self.document_row(row)
+        path, record = self.file_of(document), self.record_of(document)
+        return Place(
+            path=path + (f"#{record}" if record else ""),
+            title=self.segment.text("document_title", document),
+            line=int(self.segment.array("passage_line")[row]),
+        )
 
     def passage(self, row: int) -> Passage:
         """Return passage `row`, its text checked."""

@@ -7,6 +7,7 @@ makes them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -14,7 +15,10 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Document", "Passage", "Span", "Vectors", "document_id"]
+__all__ = ["LINE_END", "Document", "Passage", "Span", "Vectors", "document_id"]
+
+LINE_END = re.compile(r"\r\n|\r|\n")
+"""What ends a line, for editors and so for citations."""
 
 Vectors = NDArray[np.float32]
 """Shape `(n, dim)`, C-contiguous, rows of unit norm; row i belongs to passage i."""

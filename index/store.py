@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from pincite.index import chunker
 from pincite.index.chunker import Chunking
-from pincite.index.contents import SegmentContents
+from pincite.index.contents import Place, SegmentContents
 from pincite.index.dense import EXACT_ROWS, DenseIndex
 from pincite.index.embedder import Embedder, load_embedder
 from pincite.index.errors import IndexFormatError, IndexNotFoundError, ModelMismatchError
@@ -195,11 +195,11 @@ class Index:
         """Return the passages in some rows, in that order."""
         return [self.segments[number].passage(row) for number, row in map(self._place, rows)]
 
-    def document_of(self, row: int) -> Document:
-        """Return the document to which the passage in a row belongs."""
+    def place_of(self, row: int) -> Place:
+        """Return where the passage in a row stands; its document is not read."""
         number, local = self._place(row)
-        contents = self.segments[number]
-        return self._as_opened(contents.document(contents.document_row(local)))
+        place = self.segments[number].place(local)
+        return replace(place, path=self.shown(place.path))
 
     def document(self, document_id: str) -> Document:
         """Return the document with an id.

@@ -8,14 +8,12 @@ of a `.jsonl` file has the line of the record, and the column at which the quote
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 
 from pincite.index import Document, Evidence, Span
+from pincite.index.passage import LINE_END
 
 __all__ = ["Citation", "cite", "line_and_column"]
-
-_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ def line_and_column(text: str, offset: int) -> tuple[int, int]:
     (2, 1)
     """
     line, begin = 1, 0
-    for match in _LINE_END.finditer(text, 0, min(offset + 1, len(text))):
+    for match in LINE_END.finditer(text, 0, min(offset + 1, len(text))):
         if match.end() > offset:
             break
         line, begin = line + 1, match.end()

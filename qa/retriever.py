@@ -15,9 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pincite.index import Document, Index, Passage
+from pincite.index import Index, Passage
 from pincite.index.terms import analyze
-from pincite.qa.citations import line_and_column
 
 __all__ = ["CANDIDATES", "DENSE_WEIGHT", "Hit", "Mode", "retrieve"]
 
@@ -83,18 +82,16 @@ def retrieve(
     best = _top(scores, k)
     dense_rank = {int(row): rank for rank, row in enumerate(dense_rows, 1)}
     sparse_rank = {int(row): rank for rank, row in enumerate(sparse_rows, 1)}
-    documents: dict[str, Document] = {}
     hits = []
     for place, passage in zip(best, index.passages(rows[best]), strict=True):
         row = int(rows[place])
-        document = documents.get(passage.document_id) or index.document_of(row)
-        documents[passage.document_id] = document
+        standing = index.place_of(row)
         hits.append(
             Hit(
                 passage=passage,
-                path=document.path,
-                title=document.title or document.path.rpartition("/")[2],
-                line=document.line if document.record else line_and_column(document.text, passage.span.start)[0],
+                path=standing.path,
+                title=standing.title or standing.path.rpartition("/")[2],
+                line=standing.line,
                 score=float(scores[place]),
                 dense_rank=dense_rank.get(row),
                 sparse_rank=sparse_rank.get(row),

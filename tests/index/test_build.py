@@ -484,7 +484,7 @@ class SyncMachine(RuleBasedStateMachine):
         cosine, bm25 = index.cosine(self.embedder.embed_query(query), live), index.bm25(query, live)
         found = zip(cosine.tolist(), bm25.tolist(), index.passages(live), live.tolist(), strict=True)
         return sorted(
-            (round(c, 5), round(b, 5), index.document_of(row).path, passage.span.start) for c, b, passage, row in found
+            (round(c, 5), round(b, 5), index.place_of(row).path, passage.span.start) for c, b, passage, row in found
         )
 
     @invariant()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pincite.index import Index, Span, examine
@@ -34,6 +34,22 @@ def test_line_and_column_count_as_an_editor_does(text: str, data: st.DataObject)
     if text[offset - 1 : offset + 1] == "\r\n":
         offset -= 1  # an offset between CR and LF is on no line of its own
     assert line_and_column(text, offset) == naive_line_and_column(text, offset)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=UNICODE.filter(lambda text: text.strip(" \r\n\t\0\ufeff\u0301\u200d") != ""))
+def test_place_of_a_passage_is_that_of_its_first_character(
+    tmp_path: Path, embedder: HashingEmbedder, text: str
+) -> None:
+    article = tmp_path / "any.txt"
+    more = "And more, much more of them.\r\n" * 60
+    article.write_text(f"Some words first.\n\n{text}\n\n{more}", encoding="utf-8", newline="")
+    index = Index.sync(tmp_path / ".pincite", [article], embedder=embedder)
+    (document,) = index.documents()
+    rows, _ = index.search_dense(embedder.embed_query("more"), 1_000)
+    assert len(rows) == len(index.passages_of(document.id)) > 1
+    for row, passage in zip(rows.tolist(), index.passages(rows), strict=True):
+        assert index.place_of(row).line == line_and_column(document.text, passage.span.start)[0]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
