@@ -1,8 +1,8 @@
 """Question-answer sets -> the weights of `qa/reader.py`, and how well it does: prints one JSON object.
 
-    python scripts/fit_sentences.py fit ../shared/data/qa_train
-    python scripts/fit_sentences.py report ../shared/data/qa_dev/squad-dev-v1.1.json --absent 0.33
-    python scripts/fit_sentences.py report ../shared/data/qa_dev/cmu_qad.json --paragraphs 30
+    python scripts/fit_sentences.py fit QA_TRAIN
+    python scripts/fit_sentences.py report squad-dev-v1.1.json --absent 0.33
+    python scripts/fit_sentences.py report cmu_qad.json --paragraphs 30
     python scripts/fit_sentences.py report tests/gold/questions.jsonl --articles seeds
 
 Sets are SQuAD v2.0 JSON; the public originals are at the homes of squadshifts, nq_oracle, qed, wikiqa and so on. The
