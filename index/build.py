@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -127,8 +127,10 @@ def sync(
     folder = os.fspath(path)
     root = os.path.dirname(os.path.abspath(folder))
     named = [Source(stored_path(os.fspath(source), root), tuple(exclude or ())) for source in sources]
+    given = {source.path: os.fspath(name) for source, name in zip(named, sources, strict=True)}
     for source in named:
-        _check_exists(source, root)
+        if not os.path.lexists(os.path.join(root, source.path)):
+            raise SourceError(f"No such file or folder: {given[source.path]}. Name a file, a folder or a .jsonl file.")
     if not os.path.isdir(folder) and not named:
         raise IndexNotFoundError(f"No index in {folder}. Build one: pincite index SOURCE")
     aside = set_aside_if_damaged(folder, bool(named)) if rebuild else None
@@ -140,19 +142,12 @@ def sync(
                 if not named:
                     raise
                 manifest = Manifest()
-            report = _Sync(folder, root, manifest, model, embedder, chunking, rebuild, progress).run(
-                named, exclude, remove
-            )
+            work = _Sync(folder, root, manifest, model, embedder, chunking, rebuild, progress)
+            report = work.run(named, given, exclude, remove)
         except BaseException:
             remove_if_bare(folder)
             raise
     return replace(report, seconds=time.monotonic() - started, set_aside=aside)
-
-
-def _check_exists(source: Source, root: str) -> None:
-    location = os.path.join(root, source.path)
-    if not os.path.lexists(location):
-        raise SourceError(f"No such file or folder: {source.path}. Name a file, a folder or a .jsonl file.")
 
 
 class _Sync:
@@ -221,7 +216,11 @@ class _Sync:
         return self.embedder
 
     def run(
-        self, named: Sequence[Source], exclude: Sequence[str] | None, remove: Sequence[str | os.PathLike[str]]
+        self,
+        named: Sequence[Source],
+        given: Mapping[str, str],
+        exclude: Sequence[str] | None,
+        remove: Sequence[str | os.PathLike[str]],
     ) -> SyncReport:
         remove_orphans(self.folder, self.old)
         dropped = [Source(stored_path(os.fspath(path), self.root)) for path in remove]
@@ -239,7 +238,7 @@ class _Sync:
         orphaned = [source for source in dropped if not under(source.path, sources)]
         for path in survey.vanished(known, orphaned, sources):
             self._forget(path)
-        self._check_not_empty(named)
+        self._check_not_empty(named, given)
         if self.batch or sources != self.old.sources or self.rebuild:
             self._flush(last=True)
         stats = Index(self.folder, self.manifest, self.segments, self.embedder).stats()
@@ -326,7 +325,7 @@ class _Sync:
             self.counts["removed"] += 1
         self.batch.files[path] = FileRow(path, NO_STAMP, is_gone=True)
 
-    def _check_not_empty(self, named: Sequence[Source]) -> None:
+    def _check_not_empty(self, named: Sequence[Source], given: Mapping[str, str]) -> None:
         """Refuse a new source without anything to read in it: most likely it is not what the user meant."""
         known = {source.path for source in self.old.sources}
         for source in named:
@@ -337,7 +336,7 @@ class _Sync:
                 if under(item.path, [source]):
                     why = item.reason if item.path == source.path else f"{item.path}: {item.reason}"
                     break
-            raise SourceError(f"Nothing to read in {source.path} ({why}). Name a file or folder with articles.")
+            raise SourceError(f"Nothing to read in {given[source.path]} ({why}). Name a file or folder with articles.")
 
     def _flush(self, last: bool = False) -> None:
         """Embed the batch, write it as a segment, and commit it; a rebuild commits only the last time."""
