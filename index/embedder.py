@@ -7,19 +7,19 @@ place: several times as fast, and started without importing torch.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pincite.index.compiled import CannotCompileError, CompiledEmbedder, find_compiled, unit_rows
+from pincite.index.compiled import CompiledEmbedder, find_compiled, unit_rows
 from pincite.index.errors import ModelNotFoundError
 from pincite.index.model_folder import ModelFolder, find_model
+from pincite.index.network import CannotCompileError, has_gpu
 from pincite.index.passage import Vectors
-from pincite.index.tokens import TextTokenizer, without_surrogates
+from pincite.index.tokens import TextTokenizer, definition_of, without_surrogates
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -31,8 +31,6 @@ _WINDOW_TEXTS = 4096
 
 _MAX_WINDOW = 8192
 """Tokens; for models that state no window, or one beyond what a passage ever has."""
-
-_GPU_FILES = ("/dev/nvidiactl", "/dev/kfd")
 
 
 class Embedder(Protocol):
@@ -78,8 +76,7 @@ def load_embedder(model: str | None = None) -> Embedder:
         ModelNotFoundError: the model is not on this machine, or cannot be loaded.
     """
     folder = find_model(model)
-    # A look at the device files spares the cached path the import of torch.
-    if not any(os.path.exists(file) for file in _GPU_FILES) and (compiled := find_compiled(folder)):
+    if not has_gpu() and (compiled := find_compiled(folder)):
         return _with_fallback(compiled, folder)
     # Imported here, as below: what only a compilation needs would add 10 ms to each question.
     from pincite.index.export import compile_model
@@ -88,7 +85,8 @@ def load_embedder(model: str | None = None) -> Embedder:
     if reference.device != "cpu":
         return reference
     try:
-        return _with_fallback(compile_model(folder, reference), folder)
+        # Another look: what was compiled stays good on a machine with a GPU that torch cannot use.
+        return _with_fallback(find_compiled(folder) or compile_model(folder, reference), folder)
     except CannotCompileError as error:
         logging.getLogger(__name__).info("%s is not compiled: %s", folder.name, error)
         return reference
@@ -139,7 +137,7 @@ class SentenceTransformerEmbedder:
         self.passage_prompt = _prompt(self.model, "document", "passage", "corpus")
         self.window = int(min(self.model.max_seq_length or 512, _MAX_WINDOW))
         self.tokenizer = TextTokenizer(
-            _tokenizer_definition(self.model.tokenizer, self.name),
+            definition_of(self.model.tokenizer, self.name),
             window=self.window,
             truncation_side=getattr(self.model.tokenizer, "truncation_side", "right"),
         )
@@ -189,7 +187,7 @@ def _prompt(model: SentenceTransformer, *names: str) -> str:
 
 
 def _load_model(folder: ModelFolder, device: str | None) -> SentenceTransformer:
-    from pincite.index.export import quiet
+    from pincite.index.tracing import quiet
 
     with quiet():
         from sentence_transformers import SentenceTransformer
@@ -209,13 +207,3 @@ def _load_model(folder: ModelFolder, device: str | None) -> SentenceTransformer:
                 f"The model {folder.name} cannot be loaded: {cause}. Check its files, or choose another --model"
             ) from error
         return model.float().eval()
-
-
-def _tokenizer_definition(tokenizer: Any, name: str) -> str:
-    """Return the `tokenizer.json` of a loaded model's tokenizer, with its lower-casing as loaded."""
-    backend = getattr(tokenizer, "backend_tokenizer", tokenizer)
-    if not hasattr(backend, "to_str"):
-        raise ModelNotFoundError(
-            f"The model {name} has no fast tokenizer, whose offsets pincite needs. Choose another --model"
-        )
-    return str(backend.to_str())

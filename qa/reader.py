@@ -1,236 +1,305 @@
-"""(question, passages) -> sentences that may answer it, each with the probability that it does.
+"""(question, hits) -> spans that may answer it, from all hits on one scale, each with the chance that it does.
 
-A sentence is as good as a logistic regression on six features finds it. Over all paragraphs of SQuAD dev v1.1 the
-first sentence holds the answer for 76 % of the questions; the nearest by embedding for 60 %, the one with most of the
-question's words for 72 %. With a third of the paragraphs left out, the score of the first tells questions that are
-answered from those that are not with an AUROC of .87, the cosine with .79 (`scripts/fit_sentences.py report`).
+The span model says for each passage where an answer would begin and end, and how much better that is than none. What
+it says of one passage cannot be compared with another before it is weighed: the chance is a logistic regression on the
+model's margin and on what words and ranks tell (features.py), fitted on questions that the model never saw
+(`scripts/fit_reader.py`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index import Index, Span
-from pincite.index.sentences import Opening, outline
-from pincite.index.terms import analyze
+from pincite.index.sentences import outline
+from pincite.qa.features import Asked, Sentence, ask_words, covered, offers, sentences_of
 from pincite.qa.retriever import Hit
+from pincite.qa.span_model import SpanModel, Window
 
-__all__ = ["MIN_CONFIDENCE", "PASSAGES", "SENTENCES", "WEIGHTS", "Candidate", "ScoredSpan", "measure", "read_sentences"]
+__all__ = [
+    "FEATURES",
+    "MIN_CONFIDENCE",
+    "RERANKED",
+    "Reading",
+    "ScoredSpan",
+    "best_spans",
+    "clean_bounds",
+    "measure",
+    "reranked",
+    "score",
+]
 
-PASSAGES = 5
-"""Passages that are read. Ten found no more answers."""
+MAX_TOKENS = 40
+"""Longest span, in tokens: a list of companies has 30."""
 
-SENTENCES = 8
-"""Sentences that are embedded: those best by the other features. All of them, 23 on average, found no more answers."""
+LIST_SLACK = 4.0
+"""Logits that a whole list of names may be less likely than its likeliest part. Other lists are left as the model has
+them: for them it is right too often that only a part answers."""
+
+SPANS = 3
+"""Spans of a passage that are weighed."""
+
+RERANKED = 20
+"""Hits that `search` reads to order them."""
+
+RERANK_WEIGHT = 0.2
+RERANK_SCALE = 3.0
 
 MIN_CONFIDENCE = 0.3
-"""Below, there is no answer. It declines 13 % of the questions that SQuAD's paragraphs answer and 68 % of those whose
-paragraph is left out; of the gold questions on the example articles 14 % and 85 %."""
+"""Below, there is no answer."""
 
-# Fitted and calibrated by: python scripts/fit_sentences.py fit QA_TRAIN
+FEATURES = ("margin", "covered", "covered_around", "behind", "kind", "furniture", "terms")
+
+# Fitted and calibrated by: python scripts/fit_reader.py fit QA_TRAIN
 WEIGHTS: Mapping[str, float] = {
-    "cosine": 2.94,  # of the question's and the sentence's vectors
-    "covered": 1.212,  # share of the question's terms, weighted by idf, that are in the sentence
-    "covered_around": 1.892,  # the same, with the sentences beside it, its heading and the title
-    "behind": 13.125,  # score of the passage less that of the best passage
-    "kind": 0.404,  # 1 if it offers what "who", "when", "how many" ... asks for, -1 if not, 0 if that is unknown
-    "terms": 0.562,  # logarithm of 1 + terms in the question
+    "margin": 0.5,  # of the span over "no answer", in logits
+    "covered": 1.2,  # share of the question's terms, weighted by idf, that are in the sentence
+    "covered_around": 1.9,  # the same, with the sentences beside it, its heading and the title
+    "behind": 6.0,  # score of the passage less that of the best passage
+    "kind": 0.4,  # 1 if the span offers what "who", "when", "how many" ... asks for, -1 if not, 0 if that is unknown
+    "furniture": -1.0,  # 1 if the sentence is a heading, a byline, a date line, front matter or a question
+    "terms": 0.5,  # logarithm of 1 + terms in the question
 }
-BIAS = -5.29
+BIAS = -4.0
 
 
 @dataclass(frozen=True, slots=True)
 class ScoredSpan:
     """A span of a document that may be the answer.
 
-    `span` and `sentence_span` count characters of the document; `confidence` is in [0, 1].
+    `span` and `sentence_span` count characters of the document; `margin` is the span model's, in logits over "no
+    answer"; `confidence` is in [0, 1].
     """
 
     hit: Hit
     span: Span
     sentence_span: Span
     text: str
+    margin: float
     confidence: float
 
 
-def read_sentences(index: Index, question: str, vector: NDArray[np.float32], hits: Sequence[Hit]) -> list[ScoredSpan]:
-    """Return the likeliest sentences of the best passages, best first: at most `SENTENCES`, each place once.
-
-    Args:
-        index: whose embedder made the vectors.
-        question: as asked.
-        vector: its embedding, float32, shape `(dim,)`.
-        hits: passages, best first.
-    """
-    candidates, features = measure(index, question, hits[:PASSAGES])
-    if not candidates:
-        return []
-    weights = np.array(list(WEIGHTS.values()))
-    best = np.argsort(-(features @ weights), kind="stable")[:SENTENCES]
-    features = features[best]
-    features[:, 0] = index.embedder.embed_passages([candidates[i].text for i in best]) @ vector
-    confidence = 1 / (1 + np.exp(-(features @ weights + BIAS)))
-    order = np.argsort(-confidence, kind="stable").tolist()
-    found = [(candidates[best[i]], float(confidence[i])) for i in order]
-    return [ScoredSpan(one.hit, one.span, one.span, one.text, probability) for one, probability in found]
-
-
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """A sentence of a passage; `span` is in the document, `around` the terms beside it, `title` included."""
+class Reading:
+    """A span before it is weighed: `span` and `sentence` are in the document, `features` in the order of `FEATURES`."""
 
     hit: Hit
     span: Span
     text: str
-    terms: frozenset[str]
-    around: frozenset[str]
+    sentence: Sentence
+    features: tuple[float, ...]
 
 
-def measure(index: Index, question: str, hits: Sequence[Hit]) -> tuple[list[Candidate], NDArray[np.float64]]:
-    """Return the sentences of some passages and their features, shape `(n, len(WEIGHTS))`, "cosine" left 0."""
-    terms = list(dict.fromkeys(analyze(question)))
-    idf = dict(zip(terms, index.idf(terms).tolist(), strict=True))
-    words = frozenset(_WORD.findall(question.lower()))
-    kind = kind_asked(question)
-    sentences: dict[tuple[str, int], Candidate] = {}
-    rows = []
-    for hit in hits:
-        is_cased = hit.passage.text.lower() != hit.passage.text != hit.passage.text.upper()
-        for sentence in _sentences(hit):
-            place = (hit.passage.document_id, sentence.span.start)
-            if place not in sentences:
-                sentences[place] = sentence
-                rows.append(
-                    (
-                        0.0,
-                        covered(idf, sentence.terms),
-                        covered(idf, sentence.terms | sentence.around),
-                        hit.score - hits[0].score,
-                        offers(kind, sentence.text, words) if is_cased or kind not in _CASED_KINDS else 0.0,
-                        np.log1p(len(terms)),
-                    )
-                )
-    return list(sentences.values()), np.array(rows, np.float64).reshape(-1, len(WEIGHTS))
-
-
-def _sentences(hit: Hit) -> Iterator[Candidate]:
-    """Yield the sentences of a passage; headings and the like only if it has nothing else."""
-    text, first = hit.passage.text, hit.passage.span.start
-    layout = outline(text)
-    spans = [Span(*ends) for ends in zip(layout.starts.tolist(), layout.ends.tolist(), strict=True)]
-    terms = [frozenset(analyze(span.of(text))) for span in spans]
-    front = _FRONT_MATTER.match(text) if first == 0 else None
-    is_heading = [opening == Opening.HEADING for opening in layout.openings.tolist()]
-    is_furniture = [
-        heading or (front is not None and span.start < front.end()) or _FURNITURE.search(span.of(text)) is not None
-        for heading, span in zip(is_heading, spans, strict=True)
-    ]
-    none = frozenset[str]()
-    title = heading = frozenset(analyze(hit.title))
-    for i, span in enumerate(spans):
-        if is_heading[i]:
-            heading = terms[i]
-        if not is_furniture[i] or all(is_furniture):
-            before = terms[i - 1] if i else none
-            after = terms[i + 1] if i + 1 < len(spans) and not is_heading[i + 1] else none
-            around = title | heading | before | after
-            yield Candidate(hit, Span(first + span.start, first + span.end), span.of(text), terms[i], around)
-
-
-# What stands in an article but is no statement of it: a byline, a date line, a question. Front matter, headings too.
-_MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
-_FURNITURE = re.compile(
-    rf"[?？؟][\W_]*$|\A\W*by[ :]\s*\S[^.!?]{{1,80}}$|\A\W*(?:published|updated|posted)?\W*(?:[a-z]{{3,9}},?\s+)?"
-    rf"(?:\d{{4}}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{{2,4}}|\d\d?\.?\s+{_MONTH},?\s+\d{{4}}|{_MONTH}\s+\d\d?,?\s+\d{{4}})"
-    r"\b[^a-z]{0,30}$",
-    re.IGNORECASE,
-)
-_FRONT_MATTER = re.compile(r"---[ \t]*\r?\n(?:[^\r\n]*\r?\n){0,40}?(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)")
-
-
-def covered(idf: Mapping[str, float], terms: Set[str]) -> float:
-    """Return the share of the question's terms that are in `terms`, weighted by idf; 0 if the question has none.
-
-    >>> covered({"board": 3.0, "sit": 1.0}, {"board", "member"})
-    0.75
-    """
-    total = sum(idf.values())
-    return sum(weight for term, weight in idf.items() if term in terms) / total if total else 0.0
-
-
-# --- what a question asks for, and whether a sentence offers it; English, and 0 for anything else ---------------
-
-_WORD = re.compile(r"\w+")
-_ASKED = {
-    "time": r"when|(?:what|which)\s(?:\w+\s)?(?:years?|dates?|days?|months?|decades?|century|time)|how long ago",
-    "number": r"how (?:many|much|old|long|tall|large|big|far|high|fast|often|deep|heavy|wide)|number of"
-    r"|(?:what|which) (?:(?:is|was|were|are) )?(?:the )?(?:\w+ )?(?:percentage|percent|share|number|proportion|price"
-    r"|amount|population|size|cost|height|length|age|temperature|speed|distance)",
-    "reason": r"why|how come|what (?:\w+ )?(?:reason|caused?|causes)",
-    "place": r"where|(?:what|which)\s(?:\w+\s)?(?:city|cities|country|countries|states?|places?|town|county|region"
-    r"|continent|river|island|province|village)",
-    "name": r"who(?:m|se)?|which|names?"
-    r"|what (?:company|team|group|band|organi[sz]ation|school|university|actor|person)",
-}
-_KINDS = {kind: re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE) for kind, pattern in _ASKED.items()}
-_CASED_KINDS = ("place", "name")
-_OFFERED = {
-    "time": r"\b(?:1\d\d\d|20\d\d)s?\b|\b(?:january|february|march|april|june|july|august|september|october|november"
-    r"|december|(?:mon|tues|wednes|thurs|fri|satur|sun)day|yesterday|today|tomorrow|tonight|spring|summer|autumn|winter"
-    r"|century|after|before|during|until|since)\b|\b(?:centuries|decades?|years?|months?|weeks?|days?) (?:ago|later"
-    rf"|earlier)\b|\b{_MONTH}(?=\s+\d)|\b\d{{1,4}} (?:BCE?|AD|CE)\b|\b\d\d?(?::\d\d)? ?[ap]\.?m\b",
-    "number": r"\d[\d.,]*|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six"
-    r"|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|(?:hundred|thousand|million|billion|trillion|dozen)s?"
-    r"|half|third|quarter|once|twice|double|single|both|none|percent)\b",
-    "reason": r"\b(?:because|so that|in order to|due to|since|therefore|thus|hence|as a result|caus(?:e|es|ed|ing)"
-    r"|owing to|thanks to|reasons?|leads? to|led to|resulted|results)\b|, so\b|\bto (?!the\b|an?\b)\w+",
-    "place": r"\b(?:in|at|from|to|near|of|on|between|across|around|outside|into|off|through|towards?|via|and|,)\s+"
-    r"(?:the\s+)?(?-i:[A-Z])[\w'’-]+",
-}
-_OFFERS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _OFFERED.items()}
-_CAPITALISED = re.compile(r"(?<![\w'’])[A-Z][\w&-]*")
-_AFTER_NAME = re.compile(r"\s*(?:[A-Z]|,|['’]s\b|(?:and|is|was|has|had|said|says)\b)")
-
-
-def kind_asked(question: str) -> str:
-    """Return what `question` asks for: "time", "number", "reason", "place", "name", or "" for anything else.
-
-    >>> kind_asked("who sits on the board?"), kind_asked("How many members has it?"), kind_asked("Does it meet?")
-    ('name', 'number', '')
-    """
-    return next((kind for kind, pattern in _KINDS.items() if pattern.search(question)), "")
-
-
-def offers(kind: str, sentence: str, asked: frozenset[str]) -> float:
-    """Return 1 if `sentence` offers something of a kind that is not in the question, -1 if not, 0 if nothing is asked.
+def measure(index: Index, model: SpanModel, question: str, hits: Sequence[Hit], best: float) -> list[Reading]:
+    """Return the best spans of each passage with their features, in the order of the passages.
 
     Args:
-        kind: as `kind_asked` returns it.
-        sentence: with capitals where its language has them, for the kinds that are told by them.
-        asked: the words of the question in lower case.
-
-    >>> offers("name", "The board was chosen by Ann Roe.", frozenset({"who", "chose", "the", "board"}))
-    1.0
+        index: whose hits they are.
+        model: reads them.
+        question: as asked.
+        hits: passages.
+        best: score of the best passage, whether it is among `hits` or not.
     """
-    if not kind:
-        return 0.0
-    if kind == "name":
-        return 1.0 if any(_names(sentence, asked)) else -1.0
-    found = (_WORD.findall(match.group().lower()) for match in _OFFERS[kind].finditer(sentence))
-    return 1.0 if any(words and words[-1] not in asked for words in found) else -1.0
+    asked = ask_words(index, question)
+    windows: list[list[Window]] = [[] for _ in hits]
+    for window in model.read(question, [hit.passage.text for hit in hits]):
+        windows[window.text].append(window)
+    found = []
+    for hit, seen in zip(hits, windows, strict=True):
+        sentences = sentences_of(hit)
+        starts = [one.span.start - hit.passage.span.start for one in sentences]
+        spans = best_spans(seen, hit.passage.text, SPANS, sentences=starts)
+        found += [_reading(asked, hit, sentences, span, margin, hit.score - best) for span, margin in spans]
+    return found
 
 
-def _names(sentence: str, asked: frozenset[str]) -> Iterator[str]:
-    """Yield the capitalised words that are not in the question; the first word only if it is used like a name."""
-    for match in _CAPITALISED.finditer(sentence):
-        name = match.group()
-        is_first = _WORD.search(sentence, 0, match.start()) is None
-        if (is_first and not _AFTER_NAME.match(sentence, match.end())) or name.lower() in asked or name == "I":
+def _reading(
+    asked: Asked, hit: Hit, sentences: Sequence[Sentence], span: Span, margin: float, behind: float
+) -> Reading:
+    """Return a span of a hit with its features; of a yes/no question, the sentence that decides it."""
+    first = hit.passage.span.start
+    place = Span(first + span.start, first + span.end)
+    touched = [one for one in sentences if one.span.start < place.end and place.start < one.span.end]
+    sentence = _joined(touched, hit) if touched else Sentence(place, "", frozenset(), frozenset(), False)
+    if asked.kind == "yes/no":
+        place = sentence.span
+    text = hit.passage.text[place.start - first : place.end - first]
+    begin = sentence.span.start
+    place = Span(max(place.start, begin), max(place.end, begin))
+    features = (
+        margin,
+        covered(asked.idf, sentence.terms),
+        covered(asked.idf, sentence.terms | sentence.around),
+        behind,
+        offers(asked.kind, sentence.text, Span(place.start - begin, place.end - begin), asked.words),
+        float(sentence.is_furniture),
+        float(np.log1p(len(asked.idf))),
+    )
+    return Reading(hit, place, text, sentence, features)
+
+
+def _joined(sentences: Sequence[Sentence], hit: Hit) -> Sentence:
+    """Return neighbouring sentences as one."""
+    if len(sentences) == 1:
+        return sentences[0]
+    whole = Span(sentences[0].span.start, sentences[-1].span.end)
+    text = hit.passage.text[whole.start - hit.passage.span.start : whole.end - hit.passage.span.start]
+    terms, around = (frozenset().union(*sets) for sets in zip(*((s.terms, s.around) for s in sentences), strict=True))
+    return Sentence(whole, text, terms, around, all(one.is_furniture for one in sentences))
+
+
+def score(readings: Sequence[Reading]) -> list[ScoredSpan]:
+    """Return the readings as spans with their chances, best first; none overlaps a better one."""
+    weights = np.array([WEIGHTS[name] for name in FEATURES])
+    chances = 1 / (
+        1 + np.exp(-(np.array([one.features for one in readings]).reshape(-1, len(weights)) @ weights + BIAS))
+    )
+    order = sorted(range(len(readings)), key=lambda i: (-chances[i], readings[i].hit.path, readings[i].span))
+    taken: dict[str, list[Span]] = {}
+    spans = []
+    for i in order:
+        one = readings[i]
+        others = taken.setdefault(one.hit.passage.document_id, [])
+        if all(one.span.end <= other.start or other.end <= one.span.start for other in others):
+            others.append(one.span)
+            spans.append(ScoredSpan(one.hit, one.span, one.sentence.span, one.text, one.features[0], float(chances[i])))
+    return spans
+
+
+def reranked(hits: Sequence[Hit], readings: Sequence[Reading]) -> list[Hit]:
+    """Return the hits in the order of their scores and of what was found in them; those not read get nothing.
+
+    The score of a hit that was read is raised by up to `RERANK_WEIGHT`, by the chance that the model alone gives its
+    best span.
+    """
+    margins: dict[tuple[str, Span], float] = {}
+    for reading in readings:
+        key = (reading.hit.passage.document_id, reading.hit.passage.span)
+        margins[key] = max(margins.get(key, -np.inf), reading.features[0])
+    found = []
+    for hit in hits:
+        margin = margins.get((hit.passage.document_id, hit.passage.span))
+        raised = 0.0 if margin is None else RERANK_WEIGHT / (1 + np.exp(-margin / RERANK_SCALE))
+        found.append(replace(hit, score=float(hit.score + raised)))
+    return sorted(found, key=lambda hit: -hit.score)
+
+
+def best_spans(
+    windows: Sequence[Window], text: str, n: int = 1, *, sentences: Sequence[int] | None = None
+) -> list[tuple[Span, float]]:
+    """Return the spans of `text` that the model finds likeliest, best first, none within or across another.
+
+    No span goes beyond a sentence. One that is part of a list of names is taken with the rest of the list if the model
+    finds that nearly as likely.
+
+    Args:
+        windows: what the model says of the text.
+        text: the text.
+        n: at most so many.
+        sentences: characters at which its sentences begin; found if not given.
+
+    Returns:
+        (span, margin): characters of the text on clean bounds, and the sum of the logits of its first and last token
+        less that of "no answer". Empty only if the text has no words.
+    """
+    starts = outline(text).starts if sentences is None else np.asarray(sentences, np.int64)
+    candidates = [pair for window in windows for pair in _pairs(window, starts)]
+    candidates.sort(key=lambda pair: (-pair[0], *pair[1:]))
+    found: list[tuple[Span, float]] = []
+    for margin, start, end in candidates:
+        if any(start < one.end and one.start < end for one, _ in found):
             continue
-        if analyze(name):
-            yield name
+        span = clean_bounds(text, *_whole_list(text, margin, start, end, candidates))
+        if span.start < span.end and all(span.end <= one.start or one.end <= span.start for one, _ in found):
+            found.append((span, margin))
+            if len(found) == n:
+                break
+    return found
+
+
+def _pairs(window: Window, sentences: NDArray[np.int64]) -> Iterator[tuple[float, int, int]]:
+    """Yield (margin, start, end) of the likeliest spans of a window, in characters, each within a sentence."""
+    count = len(window.offsets)
+    inside = np.searchsorted(sentences, window.offsets[:, 0], side="right")
+    starts = np.argsort(-window.start, kind="stable")[:_TOP].tolist()
+    ends = np.argsort(-window.end, kind="stable")[:_TOP].tolist()
+    # Each of the best alone as well: there is always a span, also where no good start goes before a good end.
+    pairs = {(i, j) for i in starts for j in ends if i <= j < min(i + MAX_TOKENS, count) and inside[i] == inside[j]}
+    for i, j in sorted(pairs | {(i, i) for i in (*starts, *ends)}):
+        margin = float(window.start[i] + window.end[j]) - window.null
+        yield margin, int(window.offsets[i, 0]), int(window.offsets[j, 1])
+
+
+def _whole_list(
+    text: str, margin: float, start: int, end: int, candidates: Sequence[tuple[float, int, int]]
+) -> tuple[int, int]:
+    """Return the longest list of names around a span that the model finds nearly as likely, or the span itself."""
+    longest = start, end
+    for other, a, b in candidates:
+        if other < margin - LIST_SLACK:
+            break
+        if a <= start and end <= b and b - a > longest[1] - longest[0]:
+            before, after = text[a:start], text[end:b]
+            is_whole = (not before or _LIST_BEFORE.search(before)) and (not after or _LIST_AFTER.match(after))
+            if is_whole and _NAMES.match(text, a, b):
+                longest = a, b
+    return longest
+
+
+_LIST_BEFORE = re.compile(r"(?:[,;]|\band|\bor)\s+(?:the\s+)?$")
+_NAME = r"(?:the )?[A-Z0-9][\w.&'’-]*(?: (?:of |the |and )?[\w.&'’-]+){0,3}"
+_NAMES = re.compile(rf"{_NAME}(?:, {_NAME})*,? (?:and|or) {_NAME}$")
+_LIST_AFTER = re.compile(r"\s*(?:[,;]|and\b|or\b)\s*\w")
+_TOP = 16  # starts and ends of a window that are combined
+
+
+# --- clean bounds ------------------------------------------------------------------------------------------------
+
+_EDGE_LEFT = re.compile(r"(?:[\s,;:!?)\]}…–—*_>]|[-.](?!\d))+")
+_EDGE_RIGHT = re.compile(r"[\s,;:!?(\[{…–—*_<-]+$")
+_ABBREVIATED = re.compile(r"(?:\b[^\W\d_]\.|\b(?:Inc|Corp|Ltd|Co|Jr|Sr|St|No|Bros|etc|Dr|Mr|Mrs|Ms|Mt|vs|approx)\.)$")
+_PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ("“", "”"), ("«", "»"), ("„", "“"))
+
+
+def clean_bounds(text: str, start: int, end: int) -> Span:
+    """Return the span widened to whole words and trimmed of white space, of punctuation and of half a pair of marks.
+
+    >>> text = 'It was “built by Ann (née Roe)”, in 1987.'
+    >>> [clean_bounds(text, *ends).of(text) for ends in ((8, 18), (17, 29), (34, 41))]
+    ['built by Ann', 'Ann (née Roe)', 'in 1987']
+    """
+    while 0 < start < end and text[start - 1].isalnum() and text[start].isalnum():
+        start -= 1
+    while start < end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
+        end += 1
+    changed = True
+    while changed and start < end:
+        changed = False
+        if match := _EDGE_LEFT.match(text, start, end):
+            start, changed = match.end(), True
+        if match := _EDGE_RIGHT.search(text, start, end):
+            end, changed = match.start(), True
+        if text[start:end].endswith(".") and not _ABBREVIATED.search(text, start, end):
+            end, changed = end - 1, True
+        part = text[start:end]
+        for opening, closing in _PAIRS:
+            if part.count(opening) > part.count(closing):
+                if text.startswith(closing, end):
+                    end, changed = end + 1, True
+                elif part.startswith(opening):
+                    start, changed = start + 1, True
+            elif part.count(opening) < part.count(closing) and part.endswith(closing):
+                end, changed = end - 1, True
+            if changed:
+                break
+        for mark in "\"'":
+            if not changed and part.count(mark) == 1 and part[:1] == mark:
+                start, changed = start + 1, True
+            elif not changed and part.count(mark) == 1 and part[-1:] == mark:
+                end, changed = end - 1, True
+    return Span(start, max(start, end))

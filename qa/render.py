@@ -68,13 +68,18 @@ def printable(text: str) -> str:
 def answer_text(answer: Answer, style: Style, *, all_answers: bool = False) -> str:
     """Return what `pincite ask` prints on stdout for an answer that was found."""
     blocks = [_one_answer(answer.text or "", answer.confidence, answer.citations, style)]
+    if answer.disagreeing and not all_answers:
+        others = "; ".join(f"{printable(one.text)} ({printable(one.citations[0].path)})" for one in answer.disagreeing)
+        blocks.append(style.paint(f"Other sources say otherwise: {others}", "33"))
     if all_answers:
         blocks += [_one_answer(item.text, item.confidence, item.citations, style) for item in answer.alternatives]
     return "\n\n".join(blocks)
 
 
 def _one_answer(text: str, confidence: float, citations: Sequence[Citation], style: Style) -> str:
-    lines = [style.paint(printable(text), "1"), style.paint(f"confidence {confidence:.2f}", "2")]
+    sources = len({citation.path for citation in citations})
+    agreed = f", {sources} sources agree" if sources > 1 else ""
+    lines = [style.paint(printable(text), "1"), style.paint(f"confidence {confidence:.2f}{agreed}", "2")]
     for number, citation in enumerate(citations, 1):
         place = style.place(citation.path, citation.line, citation.column)
         lines += ["", f"[{number}] {place}  {style.paint(printable(citation.title), '2')}"]

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from bench_ask import cold, warm
+from timing import interleaved, machine
 
 if TYPE_CHECKING:
     from pincite.index.compiled import CompiledEmbedder
@@ -65,30 +65,11 @@ def seed_passages(count: int) -> list[str]:
     return passages
 
 
-def interleaved(rounds: int, sides: dict[str, Callable[[], Any]]) -> dict[str, tuple[list[float], list[float]]]:
-    """Return the wall and CPU seconds of each round of each side, the sides taking turns."""
-    times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in sides}
-    for _ in range(rounds):
-        for name, run in sides.items():
-            wall, cpu = time.perf_counter(), time.process_time()
-            run()
-            times[name][0].append(time.perf_counter() - wall)
-            times[name][1].append(time.process_time() - cpu)
-    return times
-
-
-def cpu_name() -> str:
-    """Return the processor's name as the system gives it."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else None
-    return found[1] if found else platform.processor() or platform.machine()
-
-
 def in_float32(embedder: CompiledEmbedder) -> CompiledEmbedder:
     """Return the embedder as it would be on a CPU without bfloat16."""
-    precision = embedder.precision
-    embedder._plan = replace(embedder._plan, precision="f32") if embedder._plan else None  # no user needs a switch
-    embedder._blob = None  # holds the network as compiled for the other precision
+    precision, network = embedder.precision, embedder._network
+    network._plan = replace(network._plan, precision="f32") if network._plan else None  # no user needs a switch
+    network._blob = None  # holds the network as compiled for the other precision
     assert embedder.precision == "f32" or precision == "f32"
     return embedder
 
@@ -145,71 +126,6 @@ def embed(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-PLAIN_BUILD = """
-import json, sys
-import faiss, numpy as np
-from sentence_transformers import SentenceTransformer
-model, folder, passages = sys.argv[1], sys.argv[2], json.load(open(sys.argv[2] + "/passages.json"))
-vectors = SentenceTransformer(model, device="cpu").encode(passages, normalize_embeddings=True, show_progress_bar=False)
-index = faiss.IndexFlatIP(vectors.shape[1])
-index.add(vectors)
-faiss.write_index(index, folder + "/plain.faiss")
-"""
-
-PLAIN_ASK = """
-import json, sys
-import faiss
-from sentence_transformers import SentenceTransformer
-model, folder, question = sys.argv[1:]
-passages, index = json.load(open(folder + "/passages.json")), faiss.read_index(folder + "/plain.faiss")
-vector = SentenceTransformer(model, device="cpu").encode([question], normalize_embeddings=True, show_progress_bar=False)
-_, rows = index.search(vector, 1)
-print(passages[rows[0][0]])
-"""
-
-QUESTION = "who sits on the board?"
-
-
-def run_process(arguments: Sequence[str], folder: str) -> None:
-    """Run a command to its end; it has to succeed."""
-    done = subprocess.run(
-        arguments, cwd=folder, capture_output=True, text=True, env=os.environ | {"HF_HUB_OFFLINE": "1"}
-    )
-    if done.returncode:
-        sys.exit(f"{arguments[0]} failed: {done.stderr[-500:]}")
-
-
-def cold(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Compare a fresh process that answers a question with a plain sentence-transformers + FAISS script."""
-    from pincite.index import Index
-    from pincite.index.model_folder import find_model
-
-    model = str(find_model(None).path)
-    with tempfile.TemporaryDirectory() as folder:
-        index = Index.sync(f"{folder}/.pincite", [SEEDS])
-        passages = [passage.text for document in index.documents() for passage in index.passages_of(document.id)]
-        Path(folder, "passages.json").write_text(json.dumps(passages), encoding="utf-8")
-        run_process([sys.executable, "-c", PLAIN_BUILD, model, folder], folder)
-        ours = [str(Path(sys.executable).with_name("pincite")), "ask", QUESTION]
-        plain = [sys.executable, "-c", PLAIN_ASK, model, folder, QUESTION]
-        run_process(ours, folder)
-        run_process(plain, folder)
-        sides = {"plain": lambda: run_process(plain, folder), "pincite": lambda: run_process(ours, folder)}
-        times = interleaved(arguments.rounds, sides)
-        steps = subprocess.run([*ours, "--json"], cwd=folder, capture_output=True, text=True, check=True)
-    ratios = [mine / theirs for mine, theirs in zip(times["pincite"][0], times["plain"][0], strict=True)]
-    return {
-        "bench": "cold",
-        "ratio": round(statistics.median(ratios), 3),
-        "ratio_min": round(min(ratios), 3),
-        "ratio_max": round(max(ratios), 3),
-        "pincite_s": round(statistics.median(times["pincite"][0]), 3),
-        "plain_s": round(statistics.median(times["plain"][0]), 3),
-        "steps_ms": json.loads(steps.stdout)["elapsed_ms"],
-        **machine(arguments.rounds),
-    }
-
-
 def update(arguments: argparse.Namespace) -> dict[str, Any]:
     """Sync a folder of small articles: at first, without any change, and after a change of one of them."""
     from pincite.index import Index
@@ -244,16 +160,6 @@ def update(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def machine(rounds: int) -> dict[str, Any]:
-    """Return what the figures were measured with."""
-    return {
-        "rounds": rounds,
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1),
-    }
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one bench and print its JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -268,6 +174,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     command = benches.add_parser("cold", help=cold.__doc__)
     command.add_argument("--rounds", type=int, default=7, help="of each side (7)")
     command.set_defaults(run=cold)
+    command = benches.add_parser("warm", help=warm.__doc__)
+    command.add_argument("corpus", nargs="?", type=Path, help="a set as of `evaluate.py open`; default: seeds/")
+    command.add_argument("--limit", type=int, default=50, help="questions (50)")
+    command.add_argument("--rounds", type=int, default=3, help="of each question (3)")
+    command.add_argument("--work", type=Path, help="folder for the index, to be used again (a temporary one)")
+    command.add_argument("--reader", metavar="NAME_OR_DIR", help="an extractive model (pincite's own)")
+    command.set_defaults(run=warm)
     command = benches.add_parser("update", help=update.__doc__)
     command.add_argument("--files", type=int, default=10_000, help="articles (10,000)")
     command.add_argument("--rounds", type=int, default=5, help="of each step (5)")

@@ -1,9 +1,9 @@
-"""What many tests need: a tiny corpus, and an embedder without a model."""
+"""What many tests need: a tiny corpus, an embedder without a model, and a reader that is told the answers."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from hypothesis import settings
 from numpy.typing import NDArray
 
 from pincite.index import Vectors
+from pincite.qa.span_model import Window
 
 # The same examples every time, and no failure for a slow machine.
 settings.register_profile("pincite", deadline=None, derandomize=True)
@@ -48,6 +49,37 @@ class HashingEmbedder:
             digest = blake2b((self.salt + word).encode("utf-8", "replace"), digest_size=8).digest()
             vector[digest[0] % self.dim] += 1.0 if digest[1] % 2 else -1.0
         return np.asarray(vector / np.linalg.norm(vector), np.float32)
+
+
+class KnowingReader:
+    """A span model that is told the answers: sure of one where it stands in a text, sure of none elsewhere.
+
+    Where there is none, its likeliest span is the text's first word. It reads windows of `width` words, half of them
+    shared with the next window.
+    """
+
+    name = "knowing"
+    fingerprint = "0" * 64
+
+    def __init__(self, answers: Mapping[str, str], *, width: int = 1000) -> None:
+        self.answers = answers
+        self.width = width
+
+    def read(self, question: str, texts: Sequence[str]) -> list[Window]:
+        return [window for i, text in enumerate(texts) for window in self._windows(i, text, self.answers[question])]
+
+    def _windows(self, number: int, text: str, answer: str) -> list[Window]:
+        offsets = np.array([match.span() for match in _WORD.finditer(text)], np.int64).reshape(-1, 2)
+        place = text.find(answer) if answer else -1
+        windows = []
+        for first in range(0, max(len(offsets) - self.width // 2, 1), self.width // 2):
+            part = offsets[first : first + self.width]
+            start, end = (np.full(len(part), -15.0, np.float32) for _ in range(2))
+            start[:1] = end[:1] = -10.0
+            if place >= 0:
+                start[part[:, 0] == place] = end[part[:, 1] == place + len(answer)] = 15.0
+            windows.append(Window(number, part, start, end, 0.0))
+        return windows
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Floors for the real model on the example articles: below them, something has broken.
 
-They lie some points under what `scripts/fit_sentences.py report tests/gold/questions.jsonl --articles seeds` prints.
+They lie some points under what `scripts/evaluate.py open` prints of other sets.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def fake_model(folder: Path, weights: bytes = b"weights") -> Path:
 
 def save_tiny_bert(folder: Path, *, pooling: str = "mean", normalize: bool = True, **options: Any) -> Path:
     """Save a sentence-transformers model of random weights, two layers of 32 columns, as its library does."""
-    from pincite.index.export import quiet
+    from pincite.index.tracing import quiet
 
     with quiet():
         import torch

@@ -32,7 +32,7 @@ def composed(articles: Path, embedder: HashingEmbedder) -> Compose:
         for name, quote, confidence in found:
             start = source(hits[name])[0].text.index(quote)
             span = Span(start, start + len(quote))
-            spans.append(ScoredSpan(hits[name], span, span, quote, confidence))
+            spans.append(ScoredSpan(hits[name], span, span, quote, 1.0, confidence))
         return compose("x?", spans, list(hits.values()), source, min_confidence=min_confidence, elapsed={})
 
     return compose_spans
@@ -56,6 +56,21 @@ def test_equal_answers_from_several_places_become_one_with_all_citations(compose
     assert [(Path(item.path).name, item.line) for item in answer.citations] == [("train.txt", 1), ("copy.txt", 3)]
     assert all(citation.verified for citation in answer.citations)
     assert answer.alternatives == ()
+
+
+def test_a_name_in_more_words_is_the_same_answer_and_the_likelier_wording_is_given(composed: Compose) -> None:
+    answer = composed(("train.txt", "six cars", 0.8), ("train.txt", "six", 0.7), ("garden.md", "three", 0.6))
+    assert answer.text == "six cars"
+    assert [citation.quote for citation in answer.citations] == ["six cars"]
+    assert [item.text for item in answer.alternatives] == ["three"]
+
+
+def test_sources_that_say_otherwise_are_told_from_sources_that_agree(composed: Compose) -> None:
+    answer = composed(("train.txt", "noon", 0.8), ("copy.txt", "noon", 0.75), ("board.txt", "May", 0.7))
+    assert [Path(path).name for path in answer.sources] == ["train.txt", "copy.txt"]
+    assert [item.text for item in answer.disagreeing] == ["May"]
+    assert composed(("train.txt", "noon", 0.8), ("board.txt", "May", 0.5)).disagreeing == ()
+    assert composed(("train.txt", "noon", 0.8), ("train.txt", "six", 0.8)).disagreeing == ()
 
 
 def test_nothing_certain_enough_is_no_answer(composed: Compose) -> None:

@@ -62,6 +62,24 @@ def one_error(result: Result, *words: str) -> None:
         assert word in result.stderr
 
 
+@pytest.mark.parametrize("option", ["--reader", "--reranker"])
+def test_models_that_are_not_here_are_one_clear_line(library: Path, option: str) -> None:
+    one_error(pincite("ask", "who?", option, "no/such-model", cwd=library), "no/such-model", "downloads nothing")
+    one_error(pincite("search", "who?", option, "seeds", cwd=library), "seeds")
+
+
+def test_full_search_orders_the_hybrid_hits_by_what_is_read(library: Path) -> None:
+    modes = ("hybrid", "full")
+    found = {
+        mode: json.loads(pincite("search", "--json", "--mode", mode, "-k20", "who sits?", cwd=library).stdout)["hits"]
+        for mode in modes
+    }
+    hybrid, full = ({(hit["path"], hit["start"]): hit["score"] for hit in found[mode]} for mode in modes)
+    assert hybrid.keys() == full.keys()
+    assert all(full[place] >= score for place, score in hybrid.items())
+    assert list(full.values()) == sorted(full.values(), reverse=True)
+
+
 def test_ask_answers_quotes_and_cites(library: Path) -> None:
     result = pincite("ask", "--json", "who sits on the board?", cwd=library)
     body = json.loads(result.stdout)

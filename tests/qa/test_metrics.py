@@ -1,13 +1,18 @@
 import random
 import subprocess
 import sys
+from math import inf
+from statistics import fmean
 
 import ir_measures
 import pytest
 
 from pincite.qa.metrics import (
+    auroc,
     average_precision,
+    best_threshold,
     exact_match,
+    expected_calibration_error,
     f1,
     mean_over_queries,
     ndcg,
@@ -165,6 +170,94 @@ def test_exact_match_and_f1(prediction: str, answers: list[str], em: float, scor
     assert exact_match(prediction, answers) == em
     assert f1(prediction, answers) == pytest.approx(score)
     assert f1(prediction, iter(answers)) == pytest.approx(score)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_auroc_agrees_with_counting_all_pairs(seed: int) -> None:
+    random_ = random.Random(seed)
+    # Few different scores, so that many tie, and a positive of each and a negative at least.
+    scores = [random_.choice([-inf, -1.0, 0.0, 0.25, 0.5, 3.0]) for _ in range(40)]
+    labels = [True, False, *(random_.random() < 0.3 for _ in range(38))]
+    pairs = [
+        1.0 if positive > negative else 0.5 if positive == negative else 0.0
+        for positive, is_positive in zip(scores, labels, strict=True)
+        for negative, is_other in zip(scores, labels, strict=True)
+        if is_positive and not is_other
+    ]
+    assert auroc(scores, labels) == pytest.approx(fmean(pairs))
+
+
+def test_auroc_of_a_perfect_an_inverse_and_a_constant_score() -> None:
+    assert auroc([2.0, 3.0, 1.0], [True, True, False]) == 1.0
+    assert auroc([2.0, 3.0, 4.0], [True, True, False]) == 0.0
+    assert auroc([7.0] * 5, [True, False, True, False, False]) == 0.5
+
+
+@pytest.mark.parametrize("labels", [[True, True], [False, False], []])
+def test_auroc_of_one_kind_is_refused(labels: list[bool]) -> None:
+    with pytest.raises(ValueError, match="a positive and a negative"):
+        auroc([1.0] * len(labels), labels)
+
+
+def mean_at(threshold: float, margins: list[float], scores: list[float], answerable: list[bool]) -> float:
+    """The mean score if questions of at least this margin are answered, the others declined."""
+    rows = zip(margins, scores, answerable, strict=True)
+    return fmean(score if margin >= threshold else float(not answer) for margin, score, answer in rows)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_best_threshold_agrees_with_trying_all_thresholds(seed: int) -> None:
+    random_ = random.Random(seed)
+    answerable = [random_.random() < 0.6 for _ in range(30)]
+    margins = [round(random_.gauss(is_answerable, 1), random_.choice([0, 3])) for is_answerable in answerable]
+    scores = [random_.choice([0.0, 0.5, 1.0]) if is_answerable else 0.0 for is_answerable in answerable]
+    best, threshold = best_threshold(margins, scores, answerable)
+    tried = {margin: mean_at(margin, margins, scores, answerable) for margin in [*margins, inf]}
+    assert best == pytest.approx(max(tried.values()))
+    assert threshold == max(margin for margin, mean in tried.items() if mean == pytest.approx(best))
+
+
+def test_best_threshold_answers_all_or_nothing_where_that_is_best() -> None:
+    assert best_threshold([1.0, -2.0], [1.0, 0.5], [True, True]) == (0.75, -2.0)
+    assert best_threshold([1.0, -2.0], [0.0, 0.0], [False, False]) == (1.0, inf)
+    assert best_threshold([], [], []) == (0.0, inf)
+
+
+def test_best_threshold_does_not_cut_between_equal_margins() -> None:
+    # The SQuAD script would answer the first and decline the second: 1.0. No threshold does that.
+    assert best_threshold([2.0, 2.0], [1.0, 0.0], [True, False]) == (0.5, inf)
+
+
+def test_best_threshold_counts_an_empty_answer_as_declining() -> None:
+    # What the script does if there is no prediction: an answer of nothing to an unanswerable question is right.
+    assert best_threshold([5.0, 1.0], [1.0, 1.0], [False, True]) == (1.0, 1.0)
+
+
+def test_calibration_error_agrees_with_one_worked_by_hand() -> None:
+    # (0.2, 0.3]: mean confidence 0.26, 1 of 2 right, so 2/8 * 0.24; (0.5, 0.6]: 0.58 and 2 of 3, 3/8 * 0.0866667;
+    # (0.9, 1]: 0.95 and 1 of 2, 2/8 * 0.45; 0 is in the first bin, 1/8 * 0.
+    confidences = [0.22, 0.3, 0.55, 0.59, 0.6, 0.9001, 0.9999, 0.0]
+    correct = [True, False, True, True, False, True, False, False]
+    expected = (2 * 0.24 + 3 * (2 / 3 - 0.58) + 2 * 0.45 + 0) / 8
+    assert expected_calibration_error(confidences, correct) == pytest.approx(expected)
+
+
+def test_calibration_error_is_zero_for_true_and_one_for_inverse_certainty() -> None:
+    assert expected_calibration_error([1.0, 0.0, 1.0], [True, False, True]) == 0.0
+    assert expected_calibration_error([1.0, 0.0, 1.0], [False, True, False]) == 1.0
+    assert expected_calibration_error([], []) == 0.0
+
+
+def test_calibration_error_depends_on_the_bins() -> None:
+    # In one bin the two cancel out, in two they do not.
+    assert expected_calibration_error([0.2, 0.8], [True, False], bins=1) == pytest.approx(0.0)
+    assert expected_calibration_error([0.2, 0.8], [True, False], bins=2) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("confidence", [-0.1, 1.1, float("nan")])
+def test_a_confidence_that_is_no_probability_is_refused(confidence: float) -> None:
+    with pytest.raises(ValueError, match="not in"):
+        expected_calibration_error([0.5, confidence], [True, True])
 
 
 def test_metrics_load_without_numpy_or_a_model() -> None:

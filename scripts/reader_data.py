@@ -1,0 +1,354 @@
+"""Question-answer sets -> training examples for the reader: windows of text, and questions that they do not answer.
+
+Every question is drawn once an epoch with a window of its own paragraph, and part of the time once more where there is
+no answer to it: with a passage that pincite's own retriever took for the right one (mined), with its paragraph less
+the sentences that hold the answer (cut), or reworded so that the paragraph no longer answers it (twisted; three of the
+ways in which SQuAD 2.0's unanswerable questions were made: another entity or number, an antonym, a negation;
+Rajpurkar, Jia & Liang 2018, table 1). What is drawn depends on the seed and the epoch alone.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from pincite.index import Index
+from pincite.qa.metrics import normalize_answer
+from pincite.qa.retriever import retrieve
+
+__all__ = ["SETS", "Example", "Question", "Sampler", "mine", "read_sets"]
+
+Ids = NDArray[np.int64]
+
+# Set -> how often a question with an answer is drawn in an epoch. wikiqa's answers are whole sentences, subjqa's
+# questions name no subject and policyqa's are the same for every paragraph: of these mostly the unanswerable count.
+SETS = {
+    "squadshifts-amazon": 1.0,
+    "squadshifts-reddit": 1.0,
+    "qamr-dev": 0.7,
+    "qamr-test": 0.7,
+    "nq_oracle-dev": 1.0,
+    "qed_nq-dev": 1.0,
+    "fairytaleqa-train": 0.7,
+    "realtimeqa-evidence-2022-2023": 1.0,
+    "trecqa-train": 1.0,
+    "covidqa-200423": 0.5,
+    "timeqa-easy": 0.7,
+    "policyqa-dev": 0.3,
+    "subjqa-train": 0.15,
+    "wikiqa-train": 0.0,
+}
+UNANSWERABLE = 0.3  # how often a question without an answer is drawn in an epoch
+NEGATIVE = 0.42  # how often a question with an answer is drawn once more, without
+KINDS = (("mined", 0.4), ("cut", 0.2), ("twisted", 0.4))
+MINED_SETS = frozenset(SETS) - {"qamr-dev", "qamr-test", "policyqa-dev", "subjqa-train", "wikiqa-train"}
+HELD_BACK = 0.05  # of the paragraphs, for calibration
+WINDOW = 192  # tokens of a training window; of the passages that pincite reads, 254 at most
+SHORT = 60  # tokens; shorter contexts are put among others, half of the time
+MINED = 4  # passages kept for a question
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question; `answers` are (start, end) in characters of the context, none if it has no answer."""
+
+    set: str
+    text: str
+    context: int
+    answers: tuple[tuple[int, int], ...]
+    is_held_back: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """What the model sees: token ids, token types, and the tokens that begin and end the answer, 0 if it has none."""
+
+    ids: Ids
+    types: Ids
+    start: int
+    end: int
+
+
+def read_sets(folder: Path, names: Sequence[str] = tuple(SETS)) -> tuple[list[str], list[Question]]:
+    """Return the contexts and the questions of SQuAD-form files `folder/NAME.json`."""
+    contexts: list[str] = []
+    questions = []
+    for name in names:
+        for article in json.loads((folder / f"{name}.json").read_bytes())["data"]:
+            for paragraph in article["paragraphs"]:
+                text = paragraph["context"]
+                held = random.Random(f"{name} {text[:200]}").random() < HELD_BACK
+                for qa in paragraph["qas"]:
+                    spans = {
+                        (a["answer_start"], a["answer_start"] + len(a["text"])) for a in qa["answers"] if a["text"]
+                    }
+                    questions.append(Question(name, qa["question"], len(contexts), tuple(sorted(spans)), held))
+                contexts.append(text)
+    return contexts, questions
+
+
+def mine(contexts: Sequence[str], questions: Sequence[Question], work: Path) -> dict[int, list[tuple[int, int, int]]]:
+    """Return, for answerable questions, passages that pincite's retriever finds and that lack the answer.
+
+    A passage is (context, start, end) in characters. One is taken to lack the answer if it comes from another context
+    and none of the answers' words stand in it in a row.
+
+    Args:
+        contexts, questions: as `read_sets` returns them.
+        work: folder for the index.
+    """
+    corpus = work / "corpus.jsonl"
+    with corpus.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps({"_id": str(i), "text": text}) + "\n" for i, text in enumerate(contexts))
+    index = Index.sync(work / "index", [corpus])
+    asked = [i for i, question in enumerate(questions) if question.answers and question.set in MINED_SETS]
+    vectors = index.embedder.embed_passages([questions[i].text for i in asked])
+    context_of: dict[str, int] = {}
+    found: dict[int, list[tuple[int, int, int]]] = {}
+    for i, vector in zip(asked, vectors, strict=True):
+        question = questions[i]
+        words = [f" {normalize_answer(contexts[question.context][a:b])} " for a, b in question.answers]
+        kept = []
+        for hit in retrieve(index, question.text, vector, 8):
+            passage = hit.passage
+            if passage.document_id not in context_of:
+                context_of[passage.document_id] = int(hit.path.rpartition("#")[2])
+            context = context_of[passage.document_id]
+            text = f" {normalize_answer(passage.text)} "
+            if context != question.context and not any(answer in text for answer in words):
+                kept.append((context, passage.span.start, passage.span.end))
+        if kept:
+            found[i] = kept[:MINED]
+    return found
+
+
+class Sampler:
+    """Draws examples; contexts and questions are tokenized once.
+
+    Args:
+        tokenizer: of the model, without truncation, padding and special tokens.
+        contexts, questions: as `read_sets` returns them.
+        mined: as `mine` returns it.
+        seed: of everything that is drawn.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        contexts: Sequence[str],
+        questions: Sequence[Question],
+        mined: dict[int, list[tuple[int, int, int]]],
+        seed: int,
+    ) -> None:
+        self.contexts, self.questions, self.mined, self.seed = contexts, questions, mined, seed
+        self._tokenizer = tokenizer
+        self._cls, self._sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+        encodings = tokenizer.encode_batch(list(contexts), add_special_tokens=False)
+        self._ids = [np.array(one.ids, np.int64) for one in encodings]
+        self._offsets = [np.array(one.offsets, np.int64).reshape(-1, 2) for one in encodings]
+        del encodings
+        asked = tokenizer.encode_batch([one.text for one in questions], add_special_tokens=False)
+        self._asked = [np.array(one.ids[:64], np.int64) for one in asked]
+        self._short: dict[str, list[int]] = {}
+        self._in_set: dict[str, list[int]] = {}
+        for i, question in enumerate(questions):
+            self._in_set.setdefault(question.set, []).append(i)
+            if len(self._ids[question.context]) <= SHORT:
+                self._short.setdefault(question.set, []).append(question.context)
+
+    def epoch(self, number: int) -> list[Example]:
+        """Return the examples of an epoch, in the order of their drawing."""
+        examples = []
+        for i, question in enumerate(self.questions):
+            draw = random.Random(f"{self.seed} {number} {i}")
+            if question.is_held_back or draw.random() >= (SETS[question.set] if question.answers else UNANSWERABLE):
+                continue
+            if not question.answers:
+                examples.append(self._example(self._asked[i], question.context, (), draw))
+                continue
+            examples.append(self._example(self._asked[i], question.context, (draw.choice(question.answers),), draw))
+            if draw.random() < NEGATIVE:
+                kind = draw.choices([name for name, _ in KINDS], [share for _, share in KINDS])[0]
+                if (negative := self._negative(kind, i, draw)) is not None:
+                    examples.append(negative)
+        return examples
+
+    def _negative(self, kind: str, i: int, draw: random.Random) -> Example | None:
+        question = self.questions[i]
+        if kind == "mined" and self.mined.get(i):
+            context, start, end = draw.choice(self.mined[i])
+            offsets = self._offsets[context]
+            tokens = np.flatnonzero((offsets[:, 0] >= start) & (offsets[:, 1] <= end))[:WINDOW]
+            return self._joined(self._asked[i], self._ids[context][tokens], -1, -1)
+        if kind == "cut":
+            return self._cut(i, draw)
+        if kind == "twisted":
+            others = self._in_set[question.set]
+            pool = [self.contexts[question.context], *(self.questions[draw.choice(others)].text for _ in range(8))]
+            if (text := twist(question.text, pool, draw)) is not None:
+                asked = self._tokenizer.encode(text, add_special_tokens=False).ids[:64]
+                # The window is the one around the answer to the question as it was.
+                example = self._example(np.array(asked), question.context, (draw.choice(question.answers),), draw)
+                return Example(example.ids, example.types, 0, 0)
+        return None
+
+    def _cut(self, i: int, draw: random.Random) -> Example | None:
+        """Return an example without the sentences that have the answer's words; None if little is left."""
+        question = self.questions[i]
+        text, offsets = self.contexts[question.context], self._offsets[question.context]
+        answers = {normalize_answer(text[a:b]) for a, b in question.answers} - {""}
+        bounds = [0, *(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]
+        keep = np.ones(len(offsets), bool)
+        for a, b in pairwise(bounds):
+            sentence = f" {normalize_answer(text[a:b])} "
+            if any(f" {answer} " in sentence for answer in answers) or any(a <= s < b for s, _ in question.answers):
+                keep &= (offsets[:, 0] < a) | (offsets[:, 0] >= b)
+        left = self._ids[question.context][keep]
+        if len(left) < 12:
+            return None
+        first = draw.randrange(max(1, len(left) - WINDOW + 1))
+        return self._joined(self._asked[i], left[first : first + WINDOW], -1, -1)
+
+    def _example(self, asked: Ids, context: int, answers: Sequence[tuple[int, int]], draw: random.Random) -> Example:
+        """Return an example with a window of a context; around the answer, if there is one."""
+        ids, offsets = self._ids[context], self._offsets[context]
+        start = end = -1
+        if answers:
+            a, b = answers[0]
+            inside = np.flatnonzero((offsets[:, 1] > a) & (offsets[:, 0] < b))
+            if len(inside):
+                start, end = int(inside[0]), int(inside[-1])
+        first = 0
+        if len(ids) > WINDOW:
+            if start >= 0:
+                end = min(end, start + WINDOW - 1)
+                earliest, latest = max(0, end - WINDOW + 1), min(start, len(ids) - WINDOW)
+            else:
+                earliest, latest = 0, len(ids) - WINDOW
+            first = draw.randint(earliest, max(earliest, latest))
+            # Passages are whole sentences: begin with one where that is possible.
+            text = self.contexts[context]
+            begins = [j for j in range(first, max(earliest, latest) + 1) if _begins(text, int(offsets[j, 0]))]
+            first = begins[0] if begins else first
+        window = ids[first : first + WINDOW]
+        if start >= 0:
+            start, end = start - first, min(end - first, WINDOW - 1)
+        set_name = self._set_of(context)
+        if len(window) <= SHORT and len(self._short.get(set_name, ())) > 20 and draw.random() < 0.5:
+            others = [self._ids[c] for c in draw.sample(self._short[set_name], draw.randint(1, 3)) if c != context]
+            place = draw.randint(0, len(others))
+            before = np.concatenate([*others[:place], window[:0]])
+            window = np.concatenate([before, window, *others[place:]])
+            if start >= 0:
+                start, end = start + len(before), end + len(before)
+        return self._joined(asked, window, start, end)
+
+    def _set_of(self, context: int) -> str:
+        if not hasattr(self, "_sets"):
+            self._sets = {question.context: question.set for question in self.questions}
+        return self._sets.get(context, "")
+
+    def _joined(self, asked: Ids, window: Ids, start: int, end: int) -> Example:
+        ids = np.concatenate([[self._cls], asked, [self._sep], window, [self._sep]])
+        front = len(asked) + 2
+        types = np.zeros(len(ids), np.int64)
+        types[front:] = 1
+        return Example(ids, types, start + front if start >= 0 else 0, end + front if start >= 0 else 0)
+
+
+_SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+")
+
+
+def _begins(text: str, offset: int) -> bool:
+    """Return whether a sentence is likely to begin at `offset`."""
+    return offset == 0 or re.search(r"[.!?][\"')\]]*\s+$", text[max(0, offset - 6) : offset]) is not None
+
+
+# --- questions that are no longer answered ---------------------------------------------------------------------
+
+_OPPOSITES = [
+    ("first", "last"), ("before", "after"), ("more", "less"), ("most", "least"), ("largest", "smallest"),
+    ("biggest", "smallest"), ("highest", "lowest"), ("oldest", "youngest"), ("earliest", "latest"), ("best", "worst"),
+    ("north", "south"), ("east", "west"), ("northern", "southern"), ("eastern", "western"), ("increase", "decrease"),
+    ("increased", "decreased"), ("win", "lose"), ("won", "lost"), ("male", "female"), ("men", "women"),
+    ("good", "bad"), ("better", "worse"), ("old", "new"), ("start", "end"), ("started", "ended"),
+    ("begin", "finish"), ("began", "finished"), ("open", "closed"), ("opened", "closed"), ("buy", "sell"),
+    ("bought", "sold"), ("father", "mother"), ("son", "daughter"), ("brother", "sister"), ("husband", "wife"),
+    ("king", "queen"), ("major", "minor"), ("longest", "shortest"), ("long", "short"), ("large", "small"),
+    ("high", "low"), ("fast", "slow"), ("inside", "outside"), ("allowed", "forbidden"),
+    ("easy", "difficult"), ("hot", "cold"), ("early", "late"), ("majority", "minority"),
+    ("always", "never"), ("same", "different"), ("true", "false"),
+    ("arrived", "left"), ("accept", "refuse"), ("accepted", "refused"), ("public", "private"),
+    ("direct", "indirect"), ("possible", "impossible"), ("known", "unknown"), ("love", "hate"),
+]  # fmt: skip
+_OPPOSITE = {a: b for pair in _OPPOSITES for a, b in (pair, pair[::-1])}
+_AUXILIARY = re.compile(r"\b(is|are|was|were|did|does|do|has|have|had|could|would|should)\b", re.IGNORECASE)
+_NUMBER = re.compile(r"\b\d[\d,.]*\d\b|\b\d\b")
+_NAME = re.compile(r"(?<=[a-z,] )(?:[A-Z][\w'’&-]*)(?: (?:of |the |de )?[A-Z][\w'’&-]*)*")
+_WORD = re.compile(r"[A-Za-z]+")
+
+
+def twist(question: str, pool: Sequence[str], draw: random.Random) -> str | None:
+    """Return the question reworded so that what answered it no longer does; None if no way is found.
+
+    Args:
+        question: as asked.
+        pool: texts from which another name or number is taken.
+        draw: decides.
+
+    >>> twist("Who was the first mayor?", [], random.Random(1))
+    'Who was the last mayor?'
+    """
+    ways = []
+    for pattern in (_NAME, _NUMBER):
+        found = list(pattern.finditer(question))
+        if found:
+            match = draw.choice(found)
+            known = question.lower()
+            others = [m.group() for text in pool for m in pattern.finditer(text) if m.group().lower() not in known]
+            if others:
+                ways += [question[: match.start()] + draw.choice(others) + question[match.end() :]] * 2
+    opposites = [match for match in _WORD.finditer(question) if match.group().lower() in _OPPOSITE]
+    if opposites:
+        match = draw.choice(opposites)
+        ways += [question[: match.start()] + _OPPOSITE[match.group().lower()] + question[match.end() :]] * 2
+    auxiliaries = list(_AUXILIARY.finditer(question))
+    if auxiliaries and not ways and "n't" not in question and draw.random() < 0.5:
+        match = draw.choice(auxiliaries)
+        ways.append(f"{question[: match.end()]}n't{question[match.end() :]}")
+    return draw.choice(ways) if ways else None
+
+
+def batches(examples: Sequence[Example], tokens: int, draw: random.Random) -> list[list[Example]]:
+    """Return batches of examples of like length, in random order.
+
+    Lengths are rounded up to multiples of 16 and a batch has all the examples that `tokens` have room for, so that a
+    training run sees few shapes; a CPU prepares itself for each of them.
+    """
+    order = list(range(len(examples)))
+    draw.shuffle(order)
+    open_batches: dict[int, list[Example]] = {}
+    found = []
+    for i in order:
+        width = padded(len(examples[i].ids))
+        batch = open_batches.setdefault(width, [])
+        batch.append(examples[i])
+        if len(batch) >= tokens // width:
+            found.append(open_batches.pop(width))
+    found += open_batches.values()
+    draw.shuffle(found)
+    return found
+
+
+def padded(length: int) -> int:
+    """Return the width of a batch with an example of that length."""
+    return -(-length // 16) * 16
