@@ -16,7 +16,7 @@ from statistics import fmean
 from question_sets import Json, Question, read_squad, sample
 
 from pincite.qa.metrics import auroc, best_threshold, exact_match, f1
-from pincite.qa.reader import best_spans
+from pincite.qa.reader import best_spans, read_parts
 from pincite.qa.span_model import SpanModel
 
 
@@ -32,7 +32,7 @@ class Prediction:
 
 def predict(model: SpanModel, question: Question, context: str) -> Prediction:
     """Return what the model finds in the context; nothing in one that has no words."""
-    windows = model.read(question.text, [context])
+    (windows,) = read_parts(model, question.text, [context])
     spans = best_spans(windows, context)
     text, margin = (spans[0][0].of(context), spans[0][1]) if spans else ("", -inf)
     return Prediction(question, text, margin, len(windows))

@@ -2,9 +2,9 @@
 
     python scripts/fit_reader.py QA_TRAIN WORK
 
-All contexts stay indexed, in WORK as `train_reader.py mine` left it, but for a third of those held back from training,
-so that some questions have no answer; questions on those held back are asked blind. How well the answers do on other
-sets: `scripts/evaluate.py open`.
+All contexts stay indexed, in WORK as `train_reader.py mine` left it, but for a third of those held back from training;
+questions on those held back are asked blind, and where they have an answer once more, reworded so that they have none.
+How well the answers do on other sets: `scripts/evaluate.py open`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import json
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from reader_data import Question, read_sets
+from reader_data import Question, read_sets, twist
 
 from pincite.index import Index
 from pincite.qa.metrics import f1
@@ -54,6 +54,7 @@ PASSAGES = 10
 class Asked:
     """The spans found for one question: features, and whether each is right (1), wrong (0) or perhaps right (-1).
 
+    `is_absent` if no text answers it, because its context is not indexed or it was reworded.
     `ranking` has a row for each passage: its score, the margin of its best span, and whether it is of the context.
     """
 
@@ -208,6 +209,8 @@ def main() -> None:
     for one in asked_of:
         answers = tuple(contexts[one.context][a:b] for a, b in one.answers)
         asked.append(ask(index, model, one, answers, one.context in absent))
+        if one.context not in absent and (text := twist(one.text, [contexts[one.context]], draw)) is not None:
+            asked.append(ask(index, model, replace(one, text=text), answers, True))
     weights, bias = fit_spans(asked)
     slope, offset, chance, right = calibrate(asked)
     order = [one for fold in range(5) for one in asked[fold::5]]

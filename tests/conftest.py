@@ -74,10 +74,10 @@ class KnowingReader:
         windows = []
         for first in range(0, max(len(offsets) - self.width // 2, 1), self.width // 2):
             part = offsets[first : first + self.width]
-            start, end = (np.full(len(part), -15.0, np.float32) for _ in range(2))
-            start[:1] = end[:1] = -10.0
+            start, end = (np.full(len(part), -35.0, np.float32) for _ in range(2))
+            start[:1] = end[:1] = -30.0
             if place >= 0:
-                start[part[:, 0] == place] = end[part[:, 1] == place + len(answer)] = 15.0
+                start[part[:, 0] == place] = end[part[:, 1] == place + len(answer)] = 30.0
             windows.append(Window(number, part, start, end, 0.0))
         return windows
 
