@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Literal
 
@@ -19,7 +20,7 @@ from pincite.qa.answers import Answer, compose
 from pincite.qa.reader import MIN_CONFIDENCE, RERANKED, Reading, ScoredSpan, measure, reranked, score
 from pincite.qa.reranker import Reranker, reordered
 from pincite.qa.retriever import Hit, Mode, retrieve
-from pincite.qa.span_model import SpanModel, load_reader
+from pincite.qa.span_model import SpanModel, is_compiled, load_reader
 
 __all__ = ["MAX_WORDS", "Pipeline"]
 
@@ -81,6 +82,7 @@ class Pipeline:
         """
         started = time.perf_counter()
         question = _checked(question, k)
+        self._load_ahead()
         vector = self.index.embedder.embed_query(question) if self.index.fingerprint else None
         embedded = time.perf_counter()
         hits = self._retrieved(question, vector, k)
@@ -112,6 +114,18 @@ class Pipeline:
         hits = self._retrieved(query, vector, max(k, RERANKED))
         first = self._read(query, hits[:RERANKED], True)[0]
         return [*first, *hits[RERANKED:]][:k]
+
+    def _load_ahead(self) -> None:
+        """Begin to load the default reader while passages are found: 0.2 s of a first question. Never compiles it."""
+        if self._reader is None and self.index.fingerprint:
+
+            def load() -> None:
+                # Whatever goes wrong here goes wrong again where the reader is needed, and is told there.
+                with suppress(Exception):
+                    if is_compiled():
+                        self.reader.read("", [])
+
+            threading.Thread(target=load, name="pincite-load-reader").start()
 
     def _retrieved(self, question: str, vector: NDArray[np.float32] | None, k: int) -> list[Hit]:
         """Return the hits to read: of twice as many, if a re-ranker chooses them."""

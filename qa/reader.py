@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pincite.index import Index, Span
 from pincite.index.sentences import outline
+from pincite.index.terms import analyze
 from pincite.qa.features import Asked, Sentence, ask_words, covered, offers, sentences_of
 from pincite.qa.retriever import Hit
 from pincite.qa.span_model import SpanModel, Window
@@ -30,6 +31,7 @@ __all__ = [
     "best_spans",
     "clean_bounds",
     "measure",
+    "read_parts",
     "reranked",
     "score",
 ]
@@ -41,31 +43,34 @@ LIST_SLACK = 4.0
 """Logits that a whole list of names may be less likely than its likeliest part. Other lists are left as the model has
 them: for them it is right too often that only a part answers."""
 
+PART = 3
+"""Sentences that are read at a time. The model, trained on short texts, is too ready to find nothing in a long one: by
+parts it is right as often, and tells better where there is no answer."""
+
 SPANS = 3
 """Spans of a passage that are weighed."""
 
 RERANKED = 20
 """Hits that `search` reads to order them."""
 
-RERANK_WEIGHT = 0.2
-RERANK_SCALE = 3.0
+RERANK_WEIGHT = 0.3
+RERANK_SCALE = 5.0
 
-MIN_CONFIDENCE = 0.3
+MIN_CONFIDENCE = 0.15
 """Below, there is no answer."""
 
-FEATURES = ("margin", "covered", "covered_around", "behind", "kind", "furniture", "terms")
+FEATURES = ("margin", "covered", "covered_around", "behind", "kind", "furniture")
 
 # Fitted and calibrated by: python scripts/fit_reader.py fit QA_TRAIN
 WEIGHTS: Mapping[str, float] = {
-    "margin": 0.5,  # of the span over "no answer", in logits
-    "covered": 1.2,  # share of the question's terms, weighted by idf, that are in the sentence
-    "covered_around": 1.9,  # the same, with the sentences beside it, its heading and the title
-    "behind": 6.0,  # score of the passage less that of the best passage
-    "kind": 0.4,  # 1 if the span offers what "who", "when", "how many" ... asks for, -1 if not, 0 if that is unknown
-    "furniture": -1.0,  # 1 if the sentence is a heading, a byline, a date line, front matter or a question
-    "terms": 0.5,  # logarithm of 1 + terms in the question
+    "margin": 0.264,  # of the span over "no answer", in logits
+    "covered": 0.031,  # share of the question's terms, weighted by idf, that are in the sentence
+    "covered_around": 0.086,  # the same, with the sentences beside it, its heading and the title
+    "behind": 11.013,  # score of the passage less that of the best passage
+    "kind": 0.131,  # 1 if the span offers what "who", "when", "how many" ... asks for, -1 if not, 0 if that is unknown
+    "furniture": -0.526,  # 1 if the sentence is a heading, a byline, a date line, front matter or a question
 }
-BIAS = -4.0
+BIAS = -1.765
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +111,31 @@ def measure(index: Index, model: SpanModel, question: str, hits: Sequence[Hit], 
         best: score of the best passage, whether it is among `hits` or not.
     """
     asked = ask_words(index, question)
-    windows: list[list[Window]] = [[] for _ in hits]
-    for window in model.read(question, [hit.passage.text for hit in hits]):
-        windows[window.text].append(window)
+    windows = read_parts(model, question, [hit.passage.text for hit in hits])
     found = []
     for hit, seen in zip(hits, windows, strict=True):
         sentences = sentences_of(hit)
         starts = [one.span.start - hit.passage.span.start for one in sentences]
         spans = best_spans(seen, hit.passage.text, SPANS, sentences=starts)
         found += [_reading(asked, hit, sentences, span, margin, hit.score - best) for span, margin in spans]
+    return found
+
+
+def read_parts(model: SpanModel, question: str, texts: Sequence[str]) -> list[list[Window]]:
+    """Return what the model says of each text, read in parts of `PART` sentences that overlap by one."""
+    places: list[tuple[int, int]] = []
+    parts: list[str] = []
+    for number, text in enumerate(texts):
+        layout = outline(text)
+        starts, ends = layout.starts.tolist(), layout.ends.tolist()
+        for first in range(0, max(len(starts) - 1, 1), PART - 1):
+            start, end = (starts[first], ends[min(first + PART, len(ends)) - 1]) if starts else (0, len(text))
+            places.append((number, start))
+            parts.append(text[start:end])
+    found: list[list[Window]] = [[] for _ in texts]
+    for window in model.read(question, parts):
+        number, start = places[window.text]
+        found[number].append(replace(window, text=number, offsets=window.offsets + start))
     return found
 
 
@@ -138,7 +159,6 @@ def _reading(
         behind,
         offers(asked.kind, sentence.text, Span(place.start - begin, place.end - begin), asked.words),
         float(sentence.is_furniture),
-        float(np.log1p(len(asked.idf))),
     )
     return Reading(hit, place, text, sentence, features)
 
@@ -205,14 +225,14 @@ def best_spans(
 
     Returns:
         (span, margin): characters of the text on clean bounds, and the sum of the logits of its first and last token
-        less that of "no answer". Empty only if the text has no words.
+        less that of "no answer". Empty only if the text has nothing but function words.
     """
     starts = outline(text).starts if sentences is None else np.asarray(sentences, np.int64)
     candidates = [pair for window in windows for pair in _pairs(window, starts)]
     candidates.sort(key=lambda pair: (-pair[0], *pair[1:]))
     found: list[tuple[Span, float]] = []
     for margin, start, end in candidates:
-        if any(start < one.end and one.start < end for one, _ in found):
+        if any(start < one.end and one.start < end for one, _ in found) or not says_something(text[start:end]):
             continue
         span = clean_bounds(text, *_whole_list(text, margin, start, end, candidates))
         if span.start < span.end and all(span.end <= one.start or one.end <= span.start for one, _ in found):
@@ -220,6 +240,15 @@ def best_spans(
             if len(found) == n:
                 break
     return found
+
+
+def says_something(text: str) -> bool:
+    """Return whether a text has more than the commonest words, which alone answer nothing.
+
+    >>> says_something("in"), says_something("in 2016"), says_something("May")
+    (False, True, True)
+    """
+    return any(word[0].isupper() or any(map(str.isdigit, word)) for word in text.split()) or bool(analyze(text))
 
 
 def _pairs(window: Window, sentences: NDArray[np.int64]) -> Iterator[tuple[float, int, int]]:

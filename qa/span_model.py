@@ -42,6 +42,7 @@ __all__ = [
     "Window",
     "check_pieces",
     "find_compiled",
+    "is_compiled",
     "load_reader",
     "windows_of",
 ]
@@ -132,6 +133,15 @@ def load_reader(model: str | None = None) -> SpanModel:
     except CannotCompileError as error:
         logging.getLogger(__name__).info("%s is not compiled: %s", folder.name, error)
         return reference
+
+
+def is_compiled() -> bool:
+    """Return whether pincite's own reader is at hand compiled, so that loading it imports no torch.
+
+    Raises:
+        ModelNotFoundError: the reader's weights are damaged.
+    """
+    return not has_gpu() and find_compiled(packaged_reader.find_packaged()) is not None
 
 
 def _with_fallback(compiled: CompiledReader, folder: ModelFolder) -> CompiledReader:

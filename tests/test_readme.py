@@ -113,7 +113,8 @@ def test_first_command_sets_everything_up_and_answers(checkout: Path, tmp_path: 
     assert "site-packages" in where.stdout
     for package in ("index", "qa"):
         installed = {path.name for path in Path(where.stdout.strip()).parents[1].joinpath(package).iterdir()}
-        assert {path.name for path in (ROOT / package).glob("*.py")} | {"py.typed"} <= installed
+        data = {path.name for path in (ROOT / package).glob("reader.*")}
+        assert {path.name for path in (ROOT / package).glob("*.py")} | {"py.typed"} | data <= installed
     (tmp_path / "note.txt").write_text("The ferry to Stein is steered by Vera Holm.", encoding="utf-8")
     for arguments in (["index", "note.txt"], ["ask", "Who steers the ferry to Stein?"]):
         done = subprocess.run(

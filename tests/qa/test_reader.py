@@ -21,6 +21,7 @@ from pincite.qa.reader import (
     best_spans,
     clean_bounds,
     measure,
+    read_parts,
     reranked,
     score,
 )
@@ -49,7 +50,7 @@ def test_the_model_s_span_is_first_and_its_sentence_is_around_it(articles: Path,
     assert spans[0].text == "Ann, Bob and Cid"
     text = index.document(spans[0].hit.passage.document_id).text
     assert spans[0].sentence_span.of(text).strip() == "On the board sit Ann, Bob and Cid."
-    assert spans[0].margin == 30.0
+    assert spans[0].margin == 60.0
 
 
 def test_a_yes_no_question_gets_the_sentence_that_decides(articles: Path, embedder: HashingEmbedder) -> None:
@@ -90,6 +91,18 @@ def test_every_weight_has_its_feature_and_more_margin_means_more_confidence() ->
 @pytest.mark.parametrize("question", ["who are they?", "???", "xyzzy plugh", "\U0001f600", "\x00", "why " * 500])
 def test_questions_without_a_known_term_are_read_too(articles: Path, embedder: HashingEmbedder, question: str) -> None:
     assert all(np.isfinite(span.confidence) for span in found(articles, embedder, question, "")[2])
+
+
+def test_parts_cover_every_word_and_offsets_are_those_of_the_text() -> None:
+    texts = ["", "One. ", " ".join(f"The board met in room {n} 😀 today." for n in range(10)), "no end"]
+    read = read_parts(KnowingReader({"Where?": "room 7"}), "Where?", texts)
+    assert len(read) == len(texts)
+    for number, (text, windows) in enumerate(zip(texts, read, strict=True)):
+        places = {tuple(place) for window in windows for place in window.offsets.tolist()}
+        assert places == {match.span() for match in re.finditer(r"\w+|[^\w\s]", text)}
+        assert all(window.text == number for window in windows)
+    assert len(read[2]) == 5
+    assert best_spans(read[2], texts[2])[0][0].of(texts[2]) == "room 7"
 
 
 def test_no_passages_no_spans(articles: Path, embedder: HashingEmbedder) -> None:
