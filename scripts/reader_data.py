@@ -48,8 +48,9 @@ SETS = {
     "wikiqa-train": 0.0,
 }
 UNANSWERABLE = 0.1  # how often a question without an answer is drawn in an epoch
-NEGATIVE = 0.6  # how often a question with an answer is drawn once more, without
-KINDS = (("mined", 0.35), ("cut", 0.2), ("twisted", 0.45))
+TWISTED = 0.25  # how often it is tried to exchange a word in both question and window
+NEGATIVE = 0.8  # how often a question with an answer is drawn once more, without
+KINDS = (("mined", 0.25), ("cut", 0.15), ("twisted", 0.6))
 MINED_SETS = frozenset(SETS) - {"qamr-dev", "qamr-test", "policyqa-dev", "subjqa-train", "wikiqa-train"}
 HELD_BACK = 0.05  # of the paragraphs, for calibration
 WINDOW = 192  # tokens of a training window; of the passages that pincite reads, 254 at most
@@ -162,6 +163,7 @@ class Sampler:
         self._asked = [np.array(one.ids[:64], np.int64) for one in asked]
         self._short: dict[str, list[int]] = {}
         self._in_set: dict[str, list[int]] = {}
+        self._set_of = {question.context: question.set for question in questions}
         for i, question in enumerate(questions):
             self._in_set.setdefault(question.set, []).append(i)
             if len(self._ids[question.context]) <= SHORT:
@@ -175,9 +177,12 @@ class Sampler:
             if question.is_held_back or draw.random() >= (SETS[question.set] if question.answers else UNANSWERABLE):
                 continue
             if not question.answers:
-                examples.append(self._example(self._asked[i], question.context, (), draw))
+                examples.append(self._example(self._asked[i], question.context, None, draw))
                 continue
-            examples.append(self._example(self._asked[i], question.context, (draw.choice(question.answers),), draw))
+            example = self._twisted(i, draw, is_answered=True) if draw.random() < TWISTED else None
+            examples.append(
+                example or self._example(self._asked[i], question.context, draw.choice(question.answers), draw)
+            )
             if draw.random() < NEGATIVE:
                 kind = draw.choices([name for name, _ in KINDS], [share for _, share in KINDS])[0]
                 if (negative := self._negative(kind, i, draw)) is not None:
@@ -198,14 +203,47 @@ class Sampler:
         if kind == "cut":
             return self._cut(i, draw)
         if kind == "twisted":
-            others = self._in_set[question.set]
-            pool = [self.contexts[question.context], *(self.questions[draw.choice(others)].text for _ in range(8))]
-            if (text := twist(question.text, pool, draw)) is not None:
-                asked = self._tokenizer.encode(text, add_special_tokens=False).ids[:64]
-                # The window is the one around the answer to the question as it was.
-                example = self._example(np.array(asked), question.context, (draw.choice(question.answers),), draw)
-                return Example(example.ids, example.types, 0, 0)
+            return self._twisted(i, draw, is_answered=False)
         return None
+
+    def _twisted(self, i: int, draw: random.Random, *, is_answered: bool) -> Example | None:
+        """Return an example with a word of the question exchanged: in the question, or in the window, or in both.
+
+        Exchanged in both, the question still has its answer: so the model learns to compare, not to look for odd words.
+        """
+        question = self.questions[i]
+        others = self._in_set[question.set]
+        pool = [self.contexts[question.context], *(self.questions[draw.choice(others)].text for _ in range(8))]
+        if (change := twist(question.text, pool, draw)) is None:
+            return None
+        first, last, start, end = self._window(question.context, draw.choice(question.answers), draw)
+        window, offsets = self._ids[question.context][first:last], self._offsets[question.context][first:last]
+        asked = self._asked[i]
+        is_moved = change.old != "" and draw.random() < 0.5  # the window is changed, not the question
+        if is_answered or not is_moved:
+            asked = self._encoded(change.question)[:64]
+        if is_answered or is_moved:
+            if not change.old or start < 0:
+                return None
+            begin, finish = int(offsets[0, 0]), int(offsets[-1, 1])
+            a, b = int(offsets[start, 0]), int(offsets[end, 1])
+            text = self.contexts[question.context]
+            before, answer, after = text[begin:a], text[a:b], text[b:finish]
+            word = re.compile(rf"\b{re.escape(change.old)}\b", re.IGNORECASE)
+            if not word.search(before + " " + after) or (is_answered and word.search(answer)):
+                return None
+            before, after = (word.sub(lambda _: change.new, part) for part in (before, after))
+            parts = [self._encoded(part) for part in (before, answer, after)]
+            window = np.concatenate(parts)[:WINDOW]
+            start, end = len(parts[0]), len(parts[0]) + len(parts[1]) - 1
+            if end >= len(window):
+                return None
+        if not is_answered:
+            start = end = -1
+        return self._placed(asked, question.context, window, start, end, draw)
+
+    def _encoded(self, text: str) -> Ids:
+        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
 
     def _cut(self, i: int, draw: random.Random) -> Example | None:
         """Return an example without the sentences that have the answer's words; None if little is left."""
@@ -224,12 +262,17 @@ class Sampler:
         first = draw.randrange(max(1, len(left) - WINDOW + 1))
         return self._joined(self._asked[i], left[first : first + WINDOW], -1, -1)
 
-    def _example(self, asked: Ids, context: int, answers: Sequence[tuple[int, int]], draw: random.Random) -> Example:
+    def _example(self, asked: Ids, context: int, answer: tuple[int, int] | None, draw: random.Random) -> Example:
         """Return an example with a window of a context; around the answer, if there is one."""
+        first, last, start, end = self._window(context, answer, draw)
+        return self._placed(asked, context, self._ids[context][first:last], start, end, draw)
+
+    def _window(self, context: int, answer: tuple[int, int] | None, draw: random.Random) -> tuple[int, int, int, int]:
+        """Return the tokens of a context where a window begins and ends, and the answer's in the window, -1 if none."""
         ids, offsets = self._ids[context], self._offsets[context]
         start = end = -1
-        if answers:
-            a, b = answers[0]
+        if answer is not None:
+            a, b = answer
             inside = np.flatnonzero((offsets[:, 1] > a) & (offsets[:, 0] < b))
             if len(inside):
                 start, end = int(inside[0]), int(inside[-1])
@@ -245,23 +288,21 @@ class Sampler:
             text = self.contexts[context]
             begins = [j for j in range(first, max(earliest, latest) + 1) if _begins(text, int(offsets[j, 0]))]
             first = begins[0] if begins else first
-        window = ids[first : first + WINDOW]
         if start >= 0:
             start, end = start - first, min(end - first, WINDOW - 1)
-        set_name = self._set_of(context)
-        if len(window) <= SHORT and len(self._short.get(set_name, ())) > 20 and draw.random() < AMONG:
-            others = [self._ids[c] for c in draw.sample(self._short[set_name], draw.randint(1, 5)) if c != context]
+        return first, min(first + WINDOW, len(ids)), start, end
+
+    def _placed(self, asked: Ids, context: int, window: Ids, start: int, end: int, draw: random.Random) -> Example:
+        """Return an example with a window; a short one mostly among others."""
+        shorts = self._short.get(self._set_of[context], ())
+        if len(window) <= SHORT and len(shorts) > 20 and draw.random() < AMONG:
+            others = [self._ids[c] for c in draw.sample(shorts, draw.randint(1, 5)) if c != context]
             place = draw.randint(0, len(others))
             before = np.concatenate([*others[:place], window[:0]])
             window = np.concatenate([before, window, *others[place:]])
             if start >= 0:
                 start, end = start + len(before), end + len(before)
         return self._joined(asked, window, start, end)
-
-    def _set_of(self, context: int) -> str:
-        if not hasattr(self, "_sets"):
-            self._sets = {question.context: question.set for question in self.questions}
-        return self._sets.get(context, "")
 
     def _joined(self, asked: Ids, window: Ids, start: int, end: int) -> Example:
         ids = np.concatenate([[self._cls], asked, [self._sep], window, [self._sep]])
@@ -299,11 +340,20 @@ _OPPOSITES = [
 _OPPOSITE = {a: b for pair in _OPPOSITES for a, b in (pair, pair[::-1])}
 _AUXILIARY = re.compile(r"\b(is|are|was|were|did|does|do|has|have|had|could|would|should)\b", re.IGNORECASE)
 _NUMBER = re.compile(r"\b\d[\d,.]*\d\b|\b\d\b")
-_NAME = re.compile(r"(?<=[a-z,] )(?:[A-Z][\w'’&-]*)(?: (?:of |the |de )?[A-Z][\w'’&-]*)*")
+_NAME = re.compile(r"(?<=[a-z,] )(?!I\b)(?:[A-Z][\w'’&-]*)(?: (?:of |the |de )?[A-Z][\w'’&-]*)*")
 _WORD = re.compile(r"[A-Za-z]+")
 
 
-def twist(question: str, pool: Sequence[str], draw: random.Random) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A question reworded; `old` was exchanged for `new` in it. `old` is empty if something was only added."""
+
+    question: str
+    old: str
+    new: str
+
+
+def twist(question: str, pool: Sequence[str], draw: random.Random) -> Change | None:
     """Return the question reworded so that what answered it no longer does; None if no way is found.
 
     Args:
@@ -312,7 +362,7 @@ def twist(question: str, pool: Sequence[str], draw: random.Random) -> str | None
         draw: decides.
 
     >>> twist("Who was the first mayor?", [], random.Random(1))
-    'Who was the last mayor?'
+    Change(question='Who was the last mayor?', old='first', new='last')
     """
     ways = []
     for pattern in (_NAME, _NUMBER):
@@ -322,16 +372,19 @@ def twist(question: str, pool: Sequence[str], draw: random.Random) -> str | None
             known = question.lower()
             others = [m.group() for text in pool for m in pattern.finditer(text) if m.group().lower() not in known]
             if others:
-                ways += [question[: match.start()] + draw.choice(others) + question[match.end() :]] * 2
+                ways.append((match, draw.choice(others)))
     opposites = [match for match in _WORD.finditer(question) if match.group().lower() in _OPPOSITE]
     if opposites:
         match = draw.choice(opposites)
-        ways += [question[: match.start()] + _OPPOSITE[match.group().lower()] + question[match.end() :]] * 2
+        ways.append((match, _OPPOSITE[match.group().lower()]))
+    if ways:
+        match, new = draw.choice(ways)
+        return Change(question[: match.start()] + new + question[match.end() :], match.group(), new)
     auxiliaries = list(_AUXILIARY.finditer(question))
-    if auxiliaries and not ways and "n't" not in question and draw.random() < 0.5:
+    if auxiliaries and "n't" not in question and draw.random() < 0.5:
         match = draw.choice(auxiliaries)
-        ways.append(f"{question[: match.end()]}n't{question[match.end() :]}")
-    return draw.choice(ways) if ways else None
+        return Change(f"{question[: match.end()]}n't{question[match.end() :]}", "", "")
+    return None
 
 
 def batches(examples: Sequence[Example], tokens: int, draw: random.Random) -> list[list[Example]]:
