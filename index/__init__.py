@@ -16,6 +16,7 @@ from pincite.index.errors import (
 from pincite.index.evidence import Evidence, examine
 from pincite.index.manifest import Source
 from pincite.index.passage import Document, Passage, Span, Vectors
+from pincite.index.repair import repair
 from pincite.index.sources import Skipped
 from pincite.index.store import Index, IndexStats, find_index
 from pincite.index.verify import Problem, verify
@@ -46,5 +47,6 @@ __all__ = [
     "examine",
     "find_index",
     "load_embedder",
+    "repair",
     "verify",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.chunker import Chunking, chunk, fit_title
-from pincite.index.contents import FileRow, NewDocument, SegmentContents, indexed_text, passage_key
+from pincite.index.contents import FileRow, NewDocument, SegmentContents, indexed_text, passage_key, path_key
 from pincite.index.embedder import Embedder
 from pincite.index.passage import Document
 
@@ -35,6 +35,11 @@ class Batch:
     def __bool__(self) -> bool:
         return bool(self.files or self.documents or self.gone)
 
+    def sort(self) -> None:
+        """Put files in the order of their paths, and documents in the order of their files."""
+        self.files = dict(sorted(self.files.items(), key=lambda item: path_key(item[0])))
+        self.documents.sort(key=lambda item: path_key(item.file))
+
 
 def prepare(document: Document, file: str, embedder: Embedder, chunking: Chunking) -> NewDocument:
     """Return a document cut into passages; `file` is the path of its file."""
@@ -51,8 +56,8 @@ def vectors_of(
 ) -> tuple[NDArray[np.float16], int]:
     """Return the vectors of all passages of some documents, and how many had to be embedded.
 
-    A passage that stands in a segment already, wherever and whether live or not, has its vector copied; one that stands
-    in `documents` several times is embedded once.
+    A passage that stands in a segment already, wherever and whether live or not, has its vector copied, unless that
+    is damaged; one that stands in `documents` several times is embedded once.
 
     Args:
         documents: their passages, in order, are the rows.
@@ -68,8 +73,10 @@ def vectors_of(
         rows = contents.rows_of_keys(wanted)
         hits = is_new & (rows >= 0)
         if hits.any():
-            vectors[hits] = contents.vectors(rows[hits])
-            is_new &= ~hits
+            found, is_sound = contents.vectors(rows[hits])
+            places = np.flatnonzero(hits)[is_sound]
+            vectors[places] = found[is_sound]
+            is_new[places] = False
     first: dict[bytes, int] = {}
     for number in np.flatnonzero(is_new).tolist():
         first.setdefault(keys[number], len(first))

@@ -10,57 +10,46 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pincite.index import chunker, disk
+from pincite.index import chunker
+from pincite.index.aside import set_aside_if_damaged
 from pincite.index.batch import Batch, prepare, vectors_of
 from pincite.index.chunker import Chunking
-from pincite.index.contents import (
-    FileRow,
-    NewDocument,
-    SegmentContents,
-    encode,
-)
+from pincite.index.contents import FileRow, NewDocument, SegmentContents, encode
 from pincite.index.embedder import Embedder, load_embedder, unrelated_cosine
-from pincite.index.errors import IndexFormatError, IndexNotFoundError, SourceError
+from pincite.index.errors import IndexNotFoundError, SourceError
+from pincite.index.known import NO_PLACES, KnownDocuments, known_documents, known_files, known_under
 from pincite.index.manifest import (
     Fingerprint,
     Manifest,
-    SegmentEntry,
     Source,
-    commit,
-    create,
-    new_segment_path,
     read_manifest,
     remove_if_bare,
     remove_orphans,
-    set_aside_if_damaged,
     writer,
 )
 from pincite.index.passage import Document
-from pincite.index.segment import Segment, write_segment
-from pincite.index.sources import CHANGED, Skipped, SourceFile, read_documents
-from pincite.index.store import Index, check_chunker, check_model, open_segments, stored_path
+from pincite.index.sources import PASSING, Skipped, SourceFile, find_in, read_documents
+from pincite.index.store import Index, check_chunker, check_model, stored_path
 from pincite.index.survey import (
     NO_STAMP,
-    known_files,
     let_clock_tick,
     overlapping,
     take_survey,
     under,
     updated_sources,
 )
+from pincite.index.writer import Writer
 
-__all__ = ["COMMIT_EVERY", "Progress", "SyncReport", "sync"]
+__all__ = ["COMMIT_EVERY", "Progress", "SyncReport", "SyncRun", "sync"]
 
 COMMIT_EVERY = 16_384
 """Passages between two commits: about a minute of embedding on two cores, and 40 MB of memory."""
-
 
 _KEPT_SKIPS = 100
 """Skipped records that are remembered of a file, to be reported again as long as the file stays as it is."""
@@ -109,7 +98,8 @@ def sync(
     Args:
         path: the folder of the index; made if it is not there.
         sources: files, folders and `.jsonl` files to add, or to sync if the index knows them already; without any, all
-            known sources are synced. Sources that are not named stay as they are.
+            known sources are synced. Sources that are not named stay as they are. Of a known source, a file or folder
+            in it may be named, even if it is gone now: nothing else of the source is then looked at.
         exclude: patterns in the manner of `.gitignore` for the named sources; None keeps those they have.
         remove: known sources to drop, with their documents.
         model: a sentence-transformers model, by name or folder; another one than before embeds everything again.
@@ -128,11 +118,10 @@ def sync(
     root = os.path.dirname(os.path.abspath(folder))
     named = [Source(stored_path(os.fspath(source), root), tuple(exclude or ())) for source in sources]
     given = {source.path: os.fspath(name) for source, name in zip(named, sources, strict=True)}
-    for source in named:
-        if not os.path.lexists(os.path.join(root, source.path)):
-            raise SourceError(f"No such file or folder: {given[source.path]}. Name a file, a folder or a .jsonl file.")
-    if not os.path.isdir(folder) and not named:
-        raise IndexNotFoundError(f"No index in {folder}. Build one: pincite index SOURCE")
+    if not os.path.isdir(folder):
+        if not named:
+            raise IndexNotFoundError(f"No index in {folder}. Build one: pincite index SOURCE")
+        _check_present(root, named, given)
     aside = set_aside_if_damaged(folder, bool(named)) if rebuild else None
     with writer(folder):
         try:
@@ -142,41 +131,61 @@ def sync(
                 if not named:
                     raise
                 manifest = Manifest()
-            work = _Sync(folder, root, manifest, model, embedder, chunking, rebuild, progress)
-            report = work.run(named, given, exclude, remove)
+            run = SyncRun(
+                folder, manifest, model=model, embedder=embedder, chunking=chunking, rebuild=rebuild, progress=progress
+            )
+            report = run.run(named, given, exclude, remove)
         except BaseException:
             remove_if_bare(folder)
             raise
     return replace(report, seconds=time.monotonic() - started, set_aside=aside)
 
 
-class _Sync:
-    """The state of one running sync; the caller holds the writer's lock."""
+def _check_present(root: str, named: Iterable[Source], given: Mapping[str, str]) -> None:
+    for source in named:
+        if not os.path.lexists(os.path.join(root, source.path)):
+            raise SourceError(f"No such file or folder: {given[source.path]}. Name a file, a folder or a .jsonl file.")
+
+
+class SyncRun:
+    """One sync at work; the caller holds the writer's lock.
+
+    Args:
+        folder: of the index.
+        manifest: its newest generation.
+        model, embedder, chunking, rebuild, progress: as for `sync`.
+        lost: segments of `manifest` that are damaged. What they held is read from the sources again, and so is
+            everything else, because what they said of it is lost too; no passage is embedded that is still there.
+        donors: segments that are not to be part of the index any more, but may have vectors to give.
+    """
 
     def __init__(
         self,
         folder: str,
-        root: str,
         manifest: Manifest,
-        model: str | None,
-        embedder: Embedder | None,
-        chunking: Chunking | None,
-        rebuild: bool,
-        progress: Callable[[Progress], None] | None,
+        *,
+        model: str | None = None,
+        embedder: Embedder | None = None,
+        chunking: Chunking | None = None,
+        rebuild: bool = False,
+        lost: Sequence[str] = (),
+        donors: Sequence[SegmentContents] = (),
+        progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.folder = folder
-        self.root = root
+        self.root = os.path.dirname(os.path.abspath(folder))
         self.embedder = embedder
         self.model = model or (manifest.fingerprint.model if manifest.fingerprint else None)
-        self.manifest = manifest
         self.old = manifest
-        self.created = manifest != Manifest()
         self.chunking = chunking
         self.rebuild = rebuild or self._is_other_model(model) or self._is_other_chunking()
+        self.lost, self.donors = lost, donors
+        kept = replace(manifest, segments=tuple(entry for entry in manifest.segments if entry.name not in lost))
         if self.rebuild:
-            self.manifest = replace(manifest, segments=(), fingerprint=None)
-        check_chunker(folder, self.manifest.fingerprint)
-        self.segments = self._open_segments()
+            kept = replace(manifest, segments=(), fingerprint=None)
+        check_chunker(folder, kept.fingerprint)
+        self.writer = Writer(folder, kept, is_new=manifest == Manifest())
+        self.before = Index(folder, kept, self.writer.segments, embedder)
         self.progress = progress
         self.batch = Batch()
         self.counts = {"added": 0, "changed": 0, "removed": 0}
@@ -187,15 +196,6 @@ class _Sync:
         self.bytes_total = 0
         self.passages_found = 0
         self.passages_done = 0
-
-    def _open_segments(self) -> list[SegmentContents]:
-        try:
-            return open_segments(self.folder, self.manifest)
-        except FileNotFoundError as error:
-            name = os.path.basename(error.filename)
-            raise IndexFormatError(
-                f"The index {self.folder} is damaged: {name} is missing. Rebuild it: pincite index --rebuild"
-            ) from error
 
     def _is_other_model(self, model: str | None) -> bool:
         fingerprint = self.old.fingerprint
@@ -212,36 +212,52 @@ class _Sync:
     def _embedder(self) -> Embedder:
         if self.embedder is None:
             self.embedder = load_embedder(self.model)
-        check_model(self.folder, self.manifest.fingerprint, self.embedder)
+        check_model(self.folder, self.writer.manifest.fingerprint, self.embedder)
         return self.embedder
 
     def run(
         self,
-        named: Sequence[Source],
-        given: Mapping[str, str],
-        exclude: Sequence[str] | None,
-        remove: Sequence[str | os.PathLike[str]],
+        named: Sequence[Source] = (),
+        given: Mapping[str, str] | None = None,
+        exclude: Sequence[str] | None = None,
+        remove: Sequence[str | os.PathLike[str]] = (),
     ) -> SyncReport:
+        """Sync and return what was done.
+
+        Args:
+            named: the sources to sync, files and folders in known sources among them; `given`: how the user named them.
+            exclude, remove: as for `sync`.
+        """
         remove_orphans(self.folder, self.old)
         dropped = [Source(stored_path(os.fspath(path), self.root)) for path in remove]
-        sources = updated_sources(self.old.sources, named, dropped, exclude)
-        self.manifest = replace(self.manifest, sources=sources)
-        everything = self.rebuild or not (named or dropped)
-        due = sources if everything else overlapping(sources, [*named, *dropped])
-        known = known_files(self.segments)
-        survey = take_survey(self.root, due, known)
+        parts = [] if self.rebuild or self.lost else self._parts(named, exclude)
+        whole = [source for source in named if source.path not in {path for path, _ in parts}]
+        _check_present(self.root, whole, given or {})
+        sources = updated_sources(self.old.sources, whole, dropped, exclude)
+        self.writer.manifest = replace(self.writer.manifest, sources=sources)
+        everything = self.rebuild or bool(self.lost) or not (named or dropped)
+        due = sources if everything else overlapping(sources, [*whole, *dropped])
+        if due or dropped:
+            known = known_files(self.before.segments)
+        else:
+            known = {path: row for part, _ in parts for path, row in known_under(self.before.segments, part).items()}
+        survey = take_survey(self.root, due, {} if self.lost else known, parts)
         self.skipped += survey.skipped
-        before = Index(self.folder, self.manifest, self.segments, self.embedder).stats().documents
         if survey.stale:
             let_clock_tick(survey.stale)
             self._read(survey.stale)
         orphaned = [source for source in dropped if not under(source.path, sources)]
-        for path in survey.vanished(known, orphaned, sources):
-            self._forget(path)
-        self._check_not_empty(named, given)
-        if self.batch or sources != self.old.sources or self.rebuild:
+        self._forget(list(survey.vanished(known, orphaned, sources)))
+        if self.lost:
+            self._forget([path for path, row in known.items() if not (row.is_gone or under(path, sources))])
+        self._check_not_empty(whole, given or {})
+        if self.batch or sources != self.old.sources or self.is_one_commit:
             self._flush(last=True)
-        stats = Index(self.folder, self.manifest, self.segments, self.embedder).stats()
+        self.writer.merge()
+        self.writer.clean()
+        before = self.before.stats().documents
+        manifest = self.writer.manifest
+        stats = Index(self.folder, manifest, self.writer.segments, self.embedder).stats()
         return SyncReport(
             added=self.counts["added"],
             changed=self.counts["changed"],
@@ -251,25 +267,36 @@ class _Sync:
             passages=stats.passages,
             embedded=self.embedded,
             seconds=0.0,
-            generation=self.manifest.generation,
+            generation=manifest.generation,
         )
 
-    @cached_property
-    def live(self) -> dict[str, list[tuple[int, int]]]:
-        """The (segment number, document row) of every document before this sync, by the path of its file."""
-        live: dict[str, list[tuple[int, int]]] = {}
-        index = Index(self.folder, self.manifest, self.segments, self.embedder)
-        files = [contents.segment.strings("file_path") for contents in self.segments]
-        file_of = [contents.segment.array("document_file").tolist() for contents in self.segments]
-        for number, row in index.live_rows():
-            live.setdefault(files[number][file_of[number][row]], []).append((number, row))
-        return live
+    @property
+    def is_one_commit(self) -> bool:
+        """Whether all is committed at once, because half of it would be no use."""
+        return self.rebuild or bool(self.lost)
+
+    def _parts(self, named: Sequence[Source], exclude: Sequence[str] | None) -> list[tuple[str, Source]]:
+        """Return those of the named files and folders that known sources hold, each with its source."""
+        known = {source.path for source in self.old.sources}
+        parts = []
+        for source in named if exclude is None else ():
+            holder = next((one for one in self.old.sources if under(source.path, [one])), None)
+            if holder is None or source.path in known:
+                continue
+            location = os.path.join(self.root, holder.path)
+            if os.path.lexists(os.path.join(self.root, source.path)):
+                is_part = any(True for _ in find_in(location, source.path, root=self.root, exclude=holder.exclude))
+            else:
+                is_part = any(not row.is_gone for row in known_under(self.before.segments, source.path).values())
+            if is_part:
+                parts.append((source.path, holder))
+        return parts
 
     def _read(self, stale: Sequence[SourceFile]) -> None:
         self.bytes_total = sum(file.stamp.size for file in stale)
+        places = known_documents(self.before, [file.path for file in stale])
         for file in stale:
-            rows = self.live.get(file.path, [])
-            old = {self.segments[number].record_of(row): (number, row) for number, row in rows}
+            old = KnownDocuments(self.before, *places.get(file.path, NO_PLACES))
             read_before = self.bytes_read
             skipped: list[Skipped] = []
             for item in read_documents(file):
@@ -281,21 +308,21 @@ class _Sync:
                     if self.batch.passages >= COMMIT_EVERY:
                         self._flush()
             self.skipped += skipped
-            is_torn = any(item.reason == CHANGED for item in skipped)
-            if not is_torn:  # else what is not known better stays until the file can be read in one piece
-                for number, gone in old.values():
+            # What is known of a file that could only now not be read stays as it is until it can be.
+            if not any(item.reason in PASSING for item in skipped):
+                for number, gone in old.rest():
                     self._retire(number, gone)
                     self.counts["removed"] += 1
                 self.batch.files[file.path] = FileRow(file.path, file.stamp, skipped=tuple(skipped[:_KEPT_SKIPS]))
             self.bytes_read = read_before + file.stamp.size
             self._advance(0)
 
-    def _take(self, document: Document, file: SourceFile, old: dict[str, tuple[int, int]]) -> None:
+    def _take(self, document: Document, file: SourceFile, old: KnownDocuments) -> None:
         """Put a document into the batch unless the index has it already."""
-        place = old.pop(document.record, None)
+        place = old.take(document.record)
         if place:
             number, row = place
-            if self.segments[number].sha256(row) == document.sha256:
+            if self.before.segments[number].sha256(row) == document.sha256:
                 return
             self._retire(number, row)
         self.counts["changed" if place else "added"] += 1
@@ -308,7 +335,7 @@ class _Sync:
 
     def _chunking(self) -> Chunking:
         if self.chunking is None:
-            fingerprint = self.manifest.fingerprint
+            fingerprint = self.writer.manifest.fingerprint
             if fingerprint:
                 self.chunking = Chunking(**fingerprint.chunking)
             else:
@@ -316,20 +343,24 @@ class _Sync:
         return self.chunking
 
     def _retire(self, number: int, row: int) -> None:
-        self.batch.gone.setdefault(self.segments[number].name, []).append(row)
+        self.batch.gone.setdefault(self.before.segments[number].name, []).append(row)
 
-    def _forget(self, path: str) -> None:
-        """Drop a file that is no longer there, and its documents."""
-        for number, row in self.live.get(path, []):
-            self._retire(number, row)
-            self.counts["removed"] += 1
-        self.batch.files[path] = FileRow(path, NO_STAMP, is_gone=True)
+    def _forget(self, paths: Sequence[str]) -> None:
+        """Drop files that are no longer there, and their documents."""
+        places = known_documents(self.before, paths)
+        for path in paths:
+            for number, row in KnownDocuments(self.before, *places.get(path, NO_PLACES)).rest():
+                self._retire(number, row)
+                self.counts["removed"] += 1
+            self.batch.files[path] = FileRow(path, NO_STAMP, is_gone=True)
 
     def _check_not_empty(self, named: Sequence[Source], given: Mapping[str, str]) -> None:
         """Refuse a new source without anything to read in it: most likely it is not what the user meant."""
         known = {source.path for source in self.old.sources}
         for source in named:
-            if source.path in known or any(under(path, [source]) for path in (*self.taken, *self.live)):
+            if source.path in known or any(under(path, [source]) for path in self.taken):
+                continue
+            if known_documents(self.before, list(known_under(self.before.segments, source.path))):
                 continue
             why = "no .txt, .md, .rst, .html or .jsonl file"
             for item in self.skipped:
@@ -339,35 +370,24 @@ class _Sync:
             raise SourceError(f"Nothing to read in {given[source.path]} ({why}). Name a file or folder with articles.")
 
     def _flush(self, last: bool = False) -> None:
-        """Embed the batch, write it as a segment, and commit it; a rebuild commits only the last time."""
+        """Embed the batch, write it as a segment, and commit it, unless all is to be one commit."""
         batch, self.batch = self.batch, Batch()
         if batch:
+            batch.sort()
             vectors = self._vectors(batch.documents)
-            columns = encode(list(batch.files.values()), batch.documents, vectors, batch.gone)
-            self._create()
-            path = new_segment_path(self.folder)
-            with disk.explained(self.folder):
-                size, checksum = write_segment(path, columns)
-            entry = SegmentEntry(os.path.basename(path), size, checksum, len(batch.documents), batch.passages)
-            self.manifest = replace(self.manifest, segments=(*self.manifest.segments, entry))
-            self.segments.append(SegmentContents(entry.name, Segment(path, size, checksum)))
-        if last or not self.rebuild:
-            self._create()
-            self.manifest = commit(self.folder, self.manifest)
-            if last:
-                remove_orphans(self.folder, self.manifest)
-
-    def _create(self) -> None:
-        if not self.created:
-            create(self.folder)
-            self.created = True
+            self.writer.add(encode(list(batch.files.values()), batch.documents, vectors, batch.gone))
+        if last or not self.is_one_commit:
+            self.writer.commit()
+            if not last:
+                # What was there before must stay where it is: it may yet be replaced.
+                self.writer.merge(first=len(self.before.segments))
 
     def _vectors(self, documents: Sequence[NewDocument]) -> NDArray[np.float16]:
         if not any(item.keys for item in documents):
-            dim = self.manifest.fingerprint.dim if self.manifest.fingerprint else 0
-            return np.zeros((0, dim), np.float16)
+            known = self.writer.manifest.fingerprint
+            return np.zeros((0, known.dim if known else 0), np.float16)
         embedder = self._embedder()
-        if self.manifest.fingerprint is None:
+        if self.writer.manifest.fingerprint is None:
             fingerprint = Fingerprint(
                 model=embedder.name,
                 embedder=embedder.fingerprint,
@@ -376,8 +396,9 @@ class _Sync:
                 chunking=asdict(self._chunking()),
                 unrelated=unrelated_cosine(embedder),
             )
-            self.manifest = replace(self.manifest, fingerprint=fingerprint)
-        vectors, embedded = vectors_of(documents, self.segments, embedder, self._advance)
+            self.writer.manifest = replace(self.writer.manifest, fingerprint=fingerprint)
+        segments = [*self.writer.segments, *self.donors]
+        vectors, embedded = vectors_of(documents, segments, embedder, self._advance)
         self.embedded += embedded
         return vectors
 

@@ -1,13 +1,15 @@
 """What a segment holds: files, their documents, the passages of those, and which older documents are gone.
 
-Sync writes these columns, the store reads them. A document belongs to a file by the file's path; the newest row of a
-path says what was last known of that file. Text is kept once a document, as UTF-8, and a passage is a range of it.
+Sync writes these columns, the store reads them. Files are sorted by path and documents by file, so that both are found
+without reading all; the newest row of a path says what was last known of that file. Text is kept once a document, as
+UTF-8, and a passage is a range of it.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -24,14 +26,23 @@ from pincite.index.sparse import build_postings
 
 __all__ = [
     "CODES_FROM",
+    "KEY_COLUMNS",
     "FileRow",
     "NewDocument",
     "Place",
     "SegmentContents",
     "encode",
+    "encode_files",
+    "encode_gone",
+    "encode_keys",
     "indexed_text",
+    "offsets_of",
     "passage_key",
+    "path_key",
 ]
+
+KEY_COLUMNS = ("key_sorted", "key_row", "passage_key", "vector_crc")
+"""The columns by which vectors are found and checked."""
 
 CODES_FROM = 4_096
 """Passages from which a segment carries RaBitQ codes; below, exact search of it costs less than 0.3 ms."""
@@ -96,19 +107,13 @@ def encode(
     """Return the columns of a segment.
 
     Args:
-        files: a row for each file of `documents`, and for each other file of which something is newly known.
-        documents: their passages follow each other in the order of the rows of `vectors`.
+        files: a row for each file of `documents`, and for each other file of which something is newly known; by path.
+        documents: in the order of their files; their passages follow each other in the order of `vectors`.
         vectors: float16, shape `(passages, dim)`, rows of unit norm.
         gone: documents of older segments that are replaced or removed: name of the segment -> rows.
     """
     file_rows = {row.path: number for number, row in enumerate(files)}
-    columns = pack_strings("file_path", [row.path for row in files])
-    columns |= pack_strings("file_skipped", [_skips_text(row.skipped) for row in files])
-    columns["file_gone"] = np.array([row.is_gone for row in files], np.uint8)
-    columns["file_stamp"] = np.array(
-        [(row.stamp.size, row.stamp.mtime_ns, row.stamp.ctime_ns, row.stamp.inode) for row in files], np.int64
-    ).reshape(-1, 4)
-
+    columns = encode_files(files)
     columns |= pack_strings("document_record", [item.document.record for item in documents])
     columns |= pack_strings("document_title", [item.document.title for item in documents])
     columns |= pack_strings("document_encoding", [item.document.encoding for item in documents])
@@ -122,11 +127,11 @@ def encode(
     columns["document_place"] = np.array(
         [(item.document.line, item.document.offset) for item in documents], np.int64
     ).reshape(-1, 2)
-    columns["document_passages"] = _offsets([len(item.passages) for item in documents])
+    columns["document_passages"] = offsets_of([len(item.passages) for item in documents])
 
     texts = [item.document.text.encode("utf-8", "surrogatepass") for item in documents]
     columns["text"] = np.frombuffer(b"".join(texts), np.uint8)
-    columns["text_at"] = _offsets([len(text) for text in texts])
+    columns["text_at"] = offsets_of([len(text) for text in texts])
     columns["text_crc"] = np.array([zlib.crc32(text) for text in texts], np.uint32)
 
     spans = [(passage.span.start, passage.span.end) for item in documents for passage in item.passages]
@@ -135,21 +140,44 @@ def encode(
     ranges = [found for item, text in zip(documents, texts, strict=True) for found in _byte_ranges(item, text)]
     columns["passage_bytes"] = np.array([found[:2] for found in ranges], np.int64).reshape(-1, 2)
     columns["passage_crc"] = np.array([found[2] for found in ranges], np.uint32)
-    keys = _bytes_rows([key for item in documents for key in item.keys], 16)
-    heads = keys[:, :8].copy().view(np.uint64).reshape(-1)
-    order = np.argsort(heads, kind="stable")
-    columns |= {"passage_key": keys, "key_sorted": heads[order], "key_row": order.astype(np.uint32)}
+    columns |= encode_keys(_bytes_rows([key for item in documents for key in item.keys], 16))
 
     columns |= {"vectors": vectors, "vector_crc": row_checksums(vectors)}
     if len(vectors) >= CODES_FROM:
         columns["codes"] = build_codes(vectors)
     columns |= build_postings(indexed_text(item.lead, passage.text) for item in documents for passage in item.passages)
 
-    names = sorted(gone)
-    columns |= pack_strings("gone_segment", names)
-    pairs = [(number, row) for number, name in enumerate(names) for row in sorted(gone[name])]
-    columns["gone"] = np.array(pairs, np.uint32).reshape(-1, 2)
+    return columns | encode_gone(gone)
+
+
+def encode_files(files: Sequence[FileRow]) -> dict[str, NDArray[Any]]:
+    """Return the columns of what is known of files; `files` are sorted by `path_key`."""
+    columns = pack_strings("file_path", [row.path for row in files])
+    columns |= pack_strings("file_skipped", [_skips_text(row.skipped) for row in files])
+    columns["file_gone"] = np.array([row.is_gone for row in files], np.uint8)
+    columns["file_stamp"] = np.array(
+        [(row.stamp.size, row.stamp.mtime_ns, row.stamp.ctime_ns, row.stamp.inode) for row in files], np.int64
+    ).reshape(-1, 4)
     return columns
+
+
+def encode_keys(keys: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Return the columns by which passages are found again; `keys` has shape `(passages, 16)`."""
+    heads = keys[:, :8].copy().view(np.uint64).reshape(-1)
+    order = np.argsort(heads, kind="stable")
+    return {"passage_key": keys, "key_sorted": heads[order], "key_row": order.astype(np.uint32)}
+
+
+def encode_gone(gone: Mapping[str, Sequence[int]]) -> dict[str, NDArray[Any]]:
+    """Return the columns of the documents of older segments that are gone: name of the segment -> rows."""
+    names = sorted(gone)
+    pairs = [(number, row) for number, name in enumerate(names) for row in sorted(gone[name])]
+    return pack_strings("gone_segment", names) | {"gone": np.array(pairs, np.uint32).reshape(-1, 2)}
+
+
+def path_key(path: str) -> bytes:
+    """Return what the files of a segment are sorted by."""
+    return path.encode("utf-8", "surrogateescape")
 
 
 def _skips_text(skipped: Sequence[Skipped]) -> str:
@@ -160,7 +188,8 @@ def _bytes_rows(rows: Sequence[bytes], width: int) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, width)
 
 
-def _offsets(sizes: Sequence[int]) -> NDArray[np.int64]:
+def offsets_of(sizes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return where each of some pieces that lie end to end begins, and where the last one ends."""
     at = np.zeros(len(sizes) + 1, np.int64)
     np.cumsum(sizes, out=at[1:])
     return at
@@ -198,6 +227,11 @@ def _encoded_length(text: str) -> int:
     return len(text.encode("utf-8", "surrogatepass"))
 
 
+def _file_row(path: str, stamp: Sequence[int], is_gone: int, skipped: str) -> FileRow:
+    skips = tuple(Skipped(*item) for item in json.loads(skipped)) if skipped else ()
+    return FileRow(path, Stamp(*stamp), bool(is_gone), skips)
+
+
 class SegmentContents:
     """The files, documents and passages of one open segment."""
 
@@ -207,14 +241,43 @@ class SegmentContents:
         self.documents = segment.rows("document_file")
         self.passages = segment.rows("passage_span")
 
+    @property
+    def file_count(self) -> int:
+        """The number of files of which this segment knows something."""
+        return self.segment.rows("file_gone")
+
     def files(self) -> Iterator[FileRow]:
-        """Yield what this segment knows of files."""
+        """Yield what this segment knows of files, by path."""
         segment = self.segment
         paths, skips = segment.strings("file_path"), segment.strings("file_skipped")
         stamps, gone = segment.array("file_stamp").tolist(), segment.array("file_gone").tolist()
         for path, stamp, is_gone, text in zip(paths, stamps, gone, skips, strict=True):
-            skipped = tuple(Skipped(*item) for item in json.loads(text)) if text else ()
-            yield FileRow(path, Stamp(*stamp), bool(is_gone), skipped)
+            yield _file_row(path, stamp, is_gone, text)
+
+    def file(self, row: int) -> FileRow:
+        """Return what this segment knows of file `row`."""
+        segment = self.segment
+        stamp, is_gone = segment.array("file_stamp")[row].tolist(), segment.array("file_gone")[row]
+        return _file_row(segment.text("file_path", row), stamp, is_gone, segment.text("file_skipped", row))
+
+    def file_rows(self, path: str) -> range:
+        """Return the row of the file `path`, as a range that is empty if this segment knows nothing of it."""
+        row = self._first_file(path_key(path))
+        is_known = row < self.file_count and self.segment.text("file_path", row) == path
+        return range(row, row + is_known)
+
+    def file_rows_in(self, folder: str) -> range:
+        """Return the rows of the files in a folder and below it."""
+        prefix = path_key(folder.rstrip("/"))
+        return range(self._first_file(prefix + b"/"), self._first_file(prefix + b"0"))  # 0 follows / in ASCII
+
+    def _first_file(self, key: bytes) -> int:
+        return bisect_left(range(self.file_count), key, key=lambda row: path_key(self.segment.text("file_path", row)))
+
+    def document_rows(self, file: int) -> range:
+        """Return the rows of the documents of file `file`, live or not."""
+        first, last = np.searchsorted(self.segment.array("document_file"), [file, file + 1]).tolist()
+        return range(first, last)
 
     def gone(self) -> Iterator[tuple[str, int]]:
         """Yield (segment, document row) for each document of an older segment that this one replaces or removes."""
@@ -297,9 +360,7 @@ class SegmentContents:
         rows[same] = candidates[same]
         return rows
 
-    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Return the vectors of some passages, checked, shape `(len(rows), dim)`."""
+    def vectors(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+        """Return the vectors of some passages, shape `(len(rows), dim)`, and which of them are what was written."""
         found = self.segment.unchecked("vectors")[rows]
-        if (row_checksums(found) != self.segment.array("vector_crc")[rows]).any():
-            raise self.segment.damage("a vector is damaged")
-        return np.asarray(found)
+        return np.asarray(found), row_checksums(found) == self.segment.array("vector_crc")[rows]

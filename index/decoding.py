@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 
-__all__ = ["binary_reason", "decode", "encoding_of"]
+__all__ = ["binary_reason", "decode", "encoding_of", "length_reason"]
 
 # fmt: off
 _CANDIDATES = [
@@ -47,6 +47,9 @@ _SIGNATURES = {
 _CONTROLS = bytes(n for n in range(32) if n not in b"\t\n\v\f\r\x1b") + b"\x7f"
 _MOST_CONTROLS = 0.30  # of valid Unicode: a stray NUL or form mark is text, a third of them is not
 _MOST_CONTROLS_LEGACY = 0.02  # of other bytes: old encodings of text have none, compressed data has 10 %
+MOST_LINES = 2_000_000
+"""Lines of one document; each is looked at as a sentence, in some 200 bytes. Shakespeare wrote 200,000."""
+
 _SAMPLE = 256 * 1024  # bytes with accents in them that charset-normalizer gets to see
 
 
@@ -100,6 +103,12 @@ def binary_reason(data: bytes, text: str, encoding: str) -> str | None:
         return "binary"
     share = _control_share(text.encode("utf-8", "replace") if wide else data)
     return "binary" if share > (_MOST_CONTROLS if sound else _MOST_CONTROLS_LEGACY) else None
+
+
+def length_reason(text: str) -> str | None:
+    """Return why `text`, of a size that can be read, is still too long for one document, or None if it is not."""
+    lines = text.count("\n") + text.count("\r") + text.count("\u2028") + text.count("\u2029")
+    return f"too many lines ({lines:,}; the limit is {MOST_LINES:,})" if lines > MOST_LINES else None
 
 
 def _fits(data: bytes, encoding: str) -> bool:
@@ -168,7 +177,7 @@ def _telling_lines(data: bytes) -> bytes:
     lines, size, start = [], 0, 0
     beyond_ascii = re.compile(rb"[\x80-\xff]")
     while size < _SAMPLE and (found := beyond_ascii.search(data, start)):
-        begin = data.rfind(b"\n", start, found.start()) + 1 or start
+        begin = max(data.rfind(b"\n", start, found.start()) + 1, start, found.start() - _SAMPLE)
         end = data.find(b"\n", found.start()) + 1 or len(data)
         lines.append(data[begin : min(end, found.start() + _SAMPLE)])
         size += len(lines[-1])

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pincite.index.column import Column
 from pincite.index.errors import IndexFormatError
 
 __all__ = ["DenseIndex", "build_codes"]
@@ -77,28 +78,31 @@ class DenseIndex:
 
     def __init__(
         self,
-        vectors: Sequence[NDArray[np.float16]],
-        codes: Sequence[NDArray[np.uint8] | None],
+        vectors: Sequence[NDArray[np.float16] | Column],
+        codes: Sequence[NDArray[np.uint8] | Column | None],
         live: Sequence[NDArray[np.bool_] | None],
         *,
+        checksums: Sequence[Column] | None = None,
         exact_rows: int = EXACT_ROWS,
     ) -> None:
         """Keep the arrays, unread.
 
         Args:
-            vectors: for each segment shape `(n, dim)`, unit rows; may be memory-mapped.
+            vectors: for each segment shape `(n, dim)`, unit rows.
             codes: for each segment the result of `build_codes`, or None for a segment that is searched exactly.
             live: for each segment a mask of shape `(n,)`, or None if no row is deleted.
+            checksums: for each segment the crc32 of each row, by which rows that are read one by one are checked.
             exact_rows: live rows up to which codes are not used.
         """
         if not len(vectors) == len(codes) == len(live):
             raise ValueError(f"{len(vectors)} vectors, {len(codes)} codes and {len(live)} masks: need one per segment")
-        # np.asarray drops the memmap class, whose every slice costs a microsecond more.
-        self._vectors = [np.asarray(v) for v in vectors]
-        self._codes = list(codes)
+        self._vectors = [_as_column(v) for v in vectors]
+        self._codes = [None if c is None else _as_column(c) for c in codes]
+        self._dim = self._vectors[0].array.shape[1] if self._vectors else 0
         for v, m in zip(self._vectors, live, strict=True):
-            if v.ndim != 2 or v.shape[1] != self._vectors[0].shape[1] or v.dtype != np.float16:
-                raise ValueError(f"a segment's vectors are {v.dtype} of shape {v.shape}: need float16 (n, dim)")
+            shape, dtype = v.array.shape, v.array.dtype
+            if len(shape) != 2 or shape[1] != self._dim or dtype != np.float16:
+                raise ValueError(f"a segment's vectors are {dtype} of shape {shape}: need float16 (n, dim)")
             if m is not None and m.shape != (len(v),):
                 raise ValueError(f"a mask of shape {m.shape} for {len(v)} rows")
         self._live = [None if m is None or bool(m.all()) else np.asarray(m) for m in live]
@@ -106,6 +110,7 @@ class DenseIndex:
         self._n_live = sum(
             len(v) if m is None else int(m.sum()) for v, m in zip(self._vectors, self._live, strict=True)
         )
+        self._checksums: Sequence[Column | None] = checksums or [None] * len(vectors)
         self._exact_rows = exact_rows
         self._lock = threading.Lock()
         self._parts: list[_Part] | None = None
@@ -149,7 +154,7 @@ class DenseIndex:
 
     def _checked(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         query = np.ascontiguousarray(query, np.float32)
-        dim = self._vectors[0].shape[1] if self._vectors else query.size
+        dim = self._dim if self._vectors else query.size
         if query.shape != (dim,):
             raise ValueError(f"a query of shape {query.shape}: need ({dim},)")
         if not np.isfinite(query).all():
@@ -162,10 +167,11 @@ class DenseIndex:
         out = np.empty(len(rows), np.float32)
         order = np.argsort(rows, kind="stable")  # ascending, so that a memory-mapped file is read forwards
         bounds = np.searchsorted(rows[order], self._starts)
-        for vectors, start, a, b in zip(self._vectors, self._starts, bounds, bounds[1:], strict=False):
+        columns = zip(self._vectors, self._checksums, self._starts, bounds, bounds[1:], strict=False)
+        for vectors, checksums, start, a, b in columns:
             for i in range(a, b, _BLOCK):
                 block = order[i : min(i + _BLOCK, b)]
-                out[block] = _products(vectors[rows[block] - start], query)
+                out[block] = _products(vectors.take(rows[block] - start, checksums), query)
         return out
 
     def _first_live(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -181,10 +187,11 @@ class DenseIndex:
         rows, cosine = np.empty(0, np.int64), np.empty(0, np.float32)
         for vectors, live, start in zip(self._vectors, self._live, self._starts, strict=False):
             for i in range(0, len(vectors), _BLOCK):
-                block = vectors[i : i + _BLOCK]
+                block = vectors.part(i, i + _BLOCK)
                 at = np.arange(len(block)) if live is None else np.flatnonzero(live[i : i + _BLOCK])
                 more = _products(block if live is None else block[at], query)
                 rows, cosine = _best(np.concatenate([rows, start + i + at]), np.concatenate([cosine, more]), k)
+            vectors.release()
         return rows, cosine
 
     def _candidates(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64] | None:
@@ -193,7 +200,7 @@ class DenseIndex:
         if wanted * 4 >= self._n_live:  # a long heap is slower than a scan without one
             return None
         faiss = _faiss()
-        exact, rows, estimates = np.empty(0, np.int64), [np.empty(0, np.int64)], [np.empty(0, np.float32)]
+        exact, row, estimate = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
         with _one_thread():
             for part in self._faiss_parts():
                 if part.rows is not None:
@@ -203,13 +210,16 @@ class DenseIndex:
                 if part.live is not None:
                     selector = faiss.IDSelectorBitmap(part.live)
                     options.sel = selector  # does not keep `selector` alive
-                estimate, at = part.index.search(query[None], min(wanted, part.index.ntotal), params=options)
-                found = at[0] >= 0
-                rows.append(at[0][found] + part.start)
-                estimates.append(estimate[0][found])
-        row, estimate = np.concatenate(rows), np.concatenate(estimates)
-        if len(row) > wanted:
-            row = row[np.argpartition(-estimate, wanted - 1)[:wanted]]
+                if len(row) < wanted:
+                    founds, ats = part.index.search(query[None], min(wanted, part.index.ntotal), params=options)
+                    found, at = founds[ats >= 0], ats[ats >= 0]
+                else:
+                    # Only what is better than the worst so far; without a heap that takes a third of the time.
+                    _, found, at = part.index.range_search(query[None], float(estimate.min()), params=options)
+                row, estimate = np.concatenate([row, at + part.start]), np.concatenate([estimate, found])
+                if len(row) > wanted:
+                    best = np.argpartition(-estimate, wanted - 1)[:wanted]
+                    row, estimate = row[best], estimate[best]
         return np.concatenate([exact, row])
 
     def _faiss_parts(self) -> list[_Part]:
@@ -229,8 +239,9 @@ class DenseIndex:
                 exact.append(i)
             else:
                 bitmap = None if live is None else np.packbits(live, bitorder="little")
-                index = _load_codes(codes, self._vectors[i])
+                index = _load_codes(codes, self._vectors[i].array.shape)
                 parts.append(_Part(index, None, int(self._starts[i]), bitmap))
+        parts.sort(key=lambda part: -part.index.ntotal)  # the sooner there are enough candidates, the fewer heaps
         if exact:
             parts.append(self._build_exact(exact))
         return parts
@@ -240,7 +251,7 @@ class DenseIndex:
         faiss = _faiss()
         masks = [self._live[i] for i in segments]
         sizes = [len(self._vectors[i]) if m is None else int(m.sum()) for i, m in zip(segments, masks, strict=True)]
-        dim = self._vectors[0].shape[1]
+        dim = self._dim
         index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         index.codes.resize(sum(sizes) * dim * 2)  # the one allocation; adding block by block would double it
         index.codes.resize(0)
@@ -248,27 +259,29 @@ class DenseIndex:
         filled = 0
         for i, mask in zip(segments, masks, strict=True):
             for a in range(0, len(self._vectors[i]), _BLOCK):
-                block = self._vectors[i][a : a + _BLOCK]
+                block = self._vectors[i].part(a, a + _BLOCK)
                 at = np.arange(len(block)) if mask is None else np.flatnonzero(mask[a : a + _BLOCK])
                 block = np.ascontiguousarray(block if mask is None else block[at], "<f2")
                 if len(at):
                     index.add_sa_codes(block.view(np.uint8))
                 rows[filled : filled + len(at)] = self._starts[i] + a + at
                 filled += len(at)
+            self._vectors[i].release()
         return _Part(index, rows, 0, None)
 
 
 def candidates(n: int, k: int, dim: int) -> int:
     """Return how many of `n` rows the codes fetch for the re-ranking to find the best `k`.
 
-    Measured on sentences of news, all-MiniLM-L6-v2: for .996 of the best 10 among 50,000, 200 rows at 384 dimensions,
-    400 at 256, 1,200 at 128; recall@100 is .995 with 1,000 rows among 100,000.
+    Measured on all-MiniLM-L6-v2: for .996 of the best 10 among 50,000 sentences of news, 200 rows at 384 dimensions,
+    400 at 256, 1,200 at 128. Of the best 10 among 100,000 passages as `scripts/bench.py scale` makes them, 200 rows
+    have .994 and 300 have .997; of the best 100, 1,000 have .995.
 
     >>> candidates(100_000, 10, 384), candidates(1_000_000, 10, 384), candidates(10_000_000, 10, 384)
-    (200, 632, 2000)
+    (300, 949, 3000)
     """
     few_bits = max(1.0, 384 / max(dim, 1))
-    return round(max(200, 10 * k) * math.sqrt(max(1.0, n / 100_000)) * few_bits * math.sqrt(few_bits))
+    return round(max(300, 10 * k) * math.sqrt(max(1.0, n / 100_000)) * few_bits * math.sqrt(few_bits))
 
 
 def _search_exactly(index: Any, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
@@ -283,21 +296,29 @@ def _search_exactly(index: Any, query: NDArray[np.float32], k: int) -> NDArray[n
         wanted *= 8
 
 
-def _load_codes(codes: NDArray[np.uint8], vectors: NDArray[np.float16]) -> Any:
-    """Return the FAISS index that `codes` hold for `vectors`, checked but for the codes' own bits."""
+def _as_column(array: NDArray[Any] | Column) -> Column:
+    # np.asarray drops the memmap class, whose every slice costs a microsecond more.
+    return array if isinstance(array, Column) else Column(np.asarray(array))
+
+
+def _load_codes(column: Column, shape: tuple[int, ...]) -> Any:
+    """Return the FAISS index that codes hold for vectors of a shape `(n, dim)`, checked but for the codes' own bits."""
     faiss = _faiss()
-    n, dim = vectors.shape
+    codes = column.whole()
+    n, dim = shape
     index = faiss.IndexRaBitQ(dim, faiss.METRIC_INNER_PRODUCT)
     at = _HEADER.itemsize
     header = np.frombuffer(np.asarray(codes[:at]).tobytes().ljust(at, b"\0"), _HEADER)[0]
     size = at + 4 * dim + n * index.code_size
     if codes.dtype != np.uint8 or header.tolist() != (_MAGIC, dim, n) or codes.shape != (size,):
         raise IndexFormatError(
-            f"The search codes of a segment do not fit its {n} passages of {dim} dimensions: rebuild the index."
+            f"The search codes of a segment do not fit its {n} passages of {dim} dimensions. "
+            f"Repair the index: pincite repair"
         )
     _set_centre(index, np.frombuffer(np.asarray(codes[at : at + 4 * dim]).tobytes(), "<f4"))
     flat = np.asarray(codes[at + 4 * dim :]).reshape(n, index.code_size)
     index.add_sa_codes(np.ascontiguousarray(flat))
+    column.release()
     return index
 
 

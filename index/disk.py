@@ -9,11 +9,23 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pincite.index.errors import PinciteError
 
-__all__ = ["explained", "fsync", "rename", "sync_folder", "unlink", "write_file"]
+__all__ = [
+    "explained",
+    "fsync",
+    "give_second_name",
+    "make_folder",
+    "open_lock",
+    "remove_folder",
+    "rename",
+    "sync_folder",
+    "unlink",
+    "write_file",
+    "write_note",
+]
 
 
 def write_file(path: str, blocks: Iterable[bytes | memoryview]) -> int:
@@ -45,6 +57,29 @@ def _write(file: int, block: bytes | memoryview) -> int:
     return size
 
 
+def make_folder(path: str) -> None:
+    """Make a folder if it is not there; those above it that are missing are made and synced to the disk."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(above):
+        make_folder(above)
+        sync_folder(os.path.dirname(above))
+    with suppress(FileExistsError):
+        os.mkdir(path)
+
+
+def open_lock(path: str) -> int:
+    """Open the file of a lock, made if need be, and return its descriptor."""
+    return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+
+
+def write_note(file: int, note: bytes) -> None:
+    """Write a few bytes to the beginning of an open file, as far as the disk allows; nothing depends on them."""
+    with suppress(OSError):
+        os.pwrite(file, note, 0)
+
+
 def fsync(file: int) -> None:
     """Wait until the data of an open file is on the disk."""
     os.fsync(file)
@@ -53,6 +88,15 @@ def fsync(file: int) -> None:
 def rename(old: str, new: str) -> None:
     """Put the file `old` in the place of `new`, atomically."""
     os.replace(old, new)
+
+
+def give_second_name(old: str, new: str) -> None:
+    """Let the file `old` be found under the name `new` as well; a copy of it where the disk knows no second names."""
+    try:
+        os.link(old, new)
+    except OSError:
+        with open(old, "rb") as file:
+            write_file(new, iter(lambda: file.read(1 << 20), b""))
 
 
 def sync_folder(path: str) -> None:
@@ -66,10 +110,13 @@ def sync_folder(path: str) -> None:
 
 def unlink(path: str) -> None:
     """Remove a file if it is there and may be removed; what stays is removed by a later writer."""
-    try:
+    with suppress(OSError):
         os.unlink(path)
-    except OSError:
-        return
+
+
+def remove_folder(path: str) -> None:
+    """Remove an empty folder."""
+    os.rmdir(path)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from hashlib import sha256
 from io import BufferedReader, FileIO
 
 from pincite.index.passage import Document
-from pincite.index.sources import decode, open_regular
+from pincite.index.sources import LARGEST_FILE, decode, open_regular
 from pincite.index.walk import reason_for
 
 __all__ = ["Evidence", "Places", "examine"]
@@ -48,7 +48,7 @@ def examine(document: Document, location: str, scanned: dict[str, Places] | None
         with BufferedReader(open_regular(location), 1 << 16) as file:
             if document.record:
                 return _examine_record(document, file, location, scanned)
-            data = file.read()
+            data = file.read(LARGEST_FILE + 1)  # one that has grown beyond this has changed
     except FileNotFoundError:
         return Evidence(document.text, document.line, "the file is no longer there")
     except OSError as error:
@@ -94,7 +94,7 @@ def _find_by_id(file: BufferedReader[FileIO], document: Document) -> tuple[int, 
 def _scan(file: BufferedReader[FileIO]) -> Places:
     places: Places = {}
     offset = file.seek(0)
-    for line, raw in enumerate(file, 1):
+    for line, raw in enumerate(iter(lambda: file.readline(LARGEST_FILE), b""), 1):
         places.setdefault(_digest(raw), (line, offset))
         offset += len(raw)
     return places
@@ -107,7 +107,7 @@ def _count_lines(data: mmap.mmap, end: int) -> int:
 
 def _line_at(file: BufferedReader[FileIO], offset: int) -> bytes:
     file.seek(offset)
-    return file.readline()
+    return file.readline(LARGEST_FILE)
 
 
 def _digest(line: bytes) -> str:

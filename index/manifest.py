@@ -32,17 +32,19 @@ __all__ = [
     "Source",
     "commit",
     "create",
+    "damage",
+    "mend_format",
     "new_segment_path",
     "read_manifest",
     "remove_if_bare",
     "remove_orphans",
-    "set_aside_if_damaged",
     "writer",
 ]
 
-FORMAT = 1
+FORMAT = 2
 _FORMAT_LINE = b"pincite index %d\n"
 _MANIFEST = "manifest.json"
+_LOCK_TRIES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def read_manifest(folder: str) -> Manifest:
     if data is None and not any(name.startswith("seg-") for name in os.listdir(folder)):
         raise IndexNotFoundError(f"No index in {folder} yet, only the beginning of one. Build it: pincite index SOURCE")
     if version is None or data is None:
-        raise _damage(folder, f"{'FORMAT' if version is None else _MANIFEST} is missing")
+        raise damage(folder, f"{'FORMAT' if version is None else _MANIFEST} is missing")
     return _parse(folder, data)
 
 
@@ -129,14 +131,39 @@ def _read(path: str) -> bytes | None:
         return None
 
 
-def _refuse_version(folder: str, line: bytes) -> None:
+def mend_format(folder: str) -> bool:
+    """Write FORMAT anew if it is not what was written although the manifest is; return whether that was so.
+
+    The caller holds the lock.
+    """
+    version, data = (_read(os.path.join(folder, name)) for name in ("FORMAT", _MANIFEST))
+    is_damaged = version is None or (version != _FORMAT_LINE % FORMAT and _other_version(version) is None)
+    if data is None or not is_damaged:
+        return False
+    try:
+        _parse(folder, data)
+    except IndexFormatError:
+        return False
+    with disk.explained(folder):
+        _write_format(folder)
+        disk.sync_folder(folder)
+    return True
+
+
+def _other_version(line: bytes) -> int | None:
     words = line.split()
-    if len(words) == 3 and words[:2] == [b"pincite", b"index"] and words[2].isdigit() and len(words[2]) < 6:
-        raise IndexFormatError(
-            f"The index {folder} has format {int(words[2])}, this pincite reads format {FORMAT}. "
-            f"Rebuild it: pincite index --rebuild"
-        )
-    raise _damage(folder, "FORMAT is not what was written")
+    is_version = len(words) == 3 and words[:2] == [b"pincite", b"index"] and words[2].isdigit() and len(words[2]) < 6
+    return int(words[2]) if is_version else None
+
+
+def _refuse_version(folder: str, line: bytes) -> None:
+    version = _other_version(line)
+    if version is None:
+        raise damage(folder, "FORMAT is not what was written")
+    raise IndexFormatError(
+        f"The index {folder} has format {version}, this pincite reads format {FORMAT}. "
+        f"Rebuild it: pincite index --rebuild SOURCE"
+    )
 
 
 def _parse(folder: str, data: bytes) -> Manifest:
@@ -151,14 +178,15 @@ def _parse(folder: str, data: bytes) -> Manifest:
             segments=tuple(SegmentEntry(**item) for item in body["segments"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _damage(folder, f"{_MANIFEST} cannot be read") from error
+        raise damage(folder, f"{_MANIFEST} cannot be read") from error
     if checksum != _checksum(manifest):
-        raise _damage(folder, f"{_MANIFEST} does not match its checksum")
+        raise damage(folder, f"{_MANIFEST} does not match its checksum")
     return manifest
 
 
-def _damage(folder: str, what: str) -> IndexFormatError:
-    return IndexFormatError(f"The index {folder} is damaged: {what}. Rebuild it: pincite index --rebuild")
+def damage(folder: str, what: str) -> IndexFormatError:
+    """Return the error to raise where an index is not what was written."""
+    return IndexFormatError(f"The index {folder} is damaged: {what}. Repair it: pincite repair")
 
 
 def _checksum(manifest: Manifest) -> int:
@@ -168,13 +196,17 @@ def _checksum(manifest: Manifest) -> int:
 def create(folder: str) -> Manifest:
     """Make `folder` an index without documents and return its manifest; the caller holds the lock."""
     with disk.explained(folder):
-        path = os.path.join(folder, "FORMAT")
-        if not os.path.exists(path):
-            disk.write_file(f"{path}.tmp", [_FORMAT_LINE % FORMAT])
-            disk.rename(f"{path}.tmp", path)
-            disk.sync_folder(folder)
-            disk.sync_folder(os.path.dirname(os.path.abspath(folder)))
+        if not os.path.exists(os.path.join(folder, "FORMAT")):
+            _write_format(folder)
+        disk.sync_folder(os.path.dirname(os.path.abspath(folder)))
         return _swap(folder, Manifest())
+
+
+def _write_format(folder: str) -> None:
+    path = os.path.join(folder, "FORMAT")
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    disk.write_file(temporary, [_FORMAT_LINE % FORMAT])
+    disk.rename(temporary, path)
 
 
 def commit(folder: str, manifest: Manifest) -> Manifest:
@@ -209,22 +241,51 @@ def writer(folder: str) -> Iterator[None]:
     Raises:
         IndexBusyError: another process holds it.
     """
-    with disk.explained(folder):
-        os.makedirs(folder, exist_ok=True)
-        file = os.open(os.path.join(folder, "LOCK"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+    file = _lock(folder)
     try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(file, 32, 0).decode("ascii", "replace").strip()
-            who = f"process {holder}" if holder else "another process"
-            raise IndexBusyError(f"The index {folder} is being written by {who}. Try again when it is done.") from None
+        disk.write_note(file, b"%-20d\n" % os.getpid())
         with disk.explained(folder):
-            os.ftruncate(file, 0)
-            os.pwrite(file, b"%d\n" % os.getpid(), 0)
+            # A writer may have died between its rename and the sync after it: what it left is read now and built upon.
+            disk.sync_folder(folder)
         yield
     finally:
         os.close(file)
+
+
+def _lock(folder: str) -> int:
+    """Return the open and locked file of the writer's lock."""
+    path = os.path.join(folder, "LOCK")
+    for attempt in range(_LOCK_TRIES):
+        with disk.explained(folder):
+            disk.make_folder(folder)
+            try:
+                file = disk.open_lock(path)
+            except FileNotFoundError:
+                if attempt < _LOCK_TRIES - 1:
+                    continue  # the folder was removed in between
+                raise
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_same_file(file, path):
+                    return file
+            except BlockingIOError:
+                number = os.pread(file, 32, 0).decode("ascii", "replace").strip()
+                os.close(file)
+                raise _busy(folder, f"written by {f'process {number}' if number else 'another process'}") from None
+            os.close(file)
+    raise _busy(folder, "removed by another process")
+
+
+def _busy(folder: str, how: str) -> IndexBusyError:
+    return IndexBusyError(f"The index {folder} is being {how}. Try again when it is done.")
+
+
+def _is_same_file(file: int, path: str) -> bool:
+    """Return whether an open file still has its name: who removes or renames an index takes its LOCK away."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def new_segment_path(folder: str) -> str:
@@ -240,35 +301,6 @@ def remove_orphans(folder: str, manifest: Manifest) -> None:
             disk.unlink(os.path.join(folder, name))
 
 
-def _set_aside(folder: str) -> str:
-    """Rename the index in `folder` out of the way and return its new place; nothing is deleted."""
-    for number in range(1, 10_000):
-        aside = f"{folder.rstrip(os.sep)}.aside-{number}"
-        if not os.path.lexists(aside):
-            with disk.explained(folder):
-                disk.rename(folder, aside)
-                disk.sync_folder(os.path.dirname(os.path.abspath(folder)))
-            return aside
-    raise PinciteError(f"Too many old indexes beside {folder}. Remove some: {folder}.aside-*")
-
-
-def set_aside_if_damaged(folder: str, sources_named: bool) -> str | None:
-    """Rename an index whose manifest cannot be read out of the way, if it can be built again; return its new place."""
-    try:
-        read_manifest(folder)
-    except IndexNotFoundError:
-        return None
-    except IndexFormatError as error:
-        if not sources_named:
-            raise IndexFormatError(
-                f"{str(error).split(' Rebuild it:')[0]} Its sources are lost with it; name them: "
-                f"pincite index --rebuild SOURCE"
-            ) from error
-        with writer(folder):
-            return _set_aside(folder)
-    return None
-
-
 def remove_if_bare(folder: str) -> None:
     """Leave nothing behind where the very first sync failed; the caller holds the lock."""
     try:
@@ -279,8 +311,13 @@ def remove_if_bare(folder: str) -> None:
         has_commits = True  # damaged, and not ours to remove
     if has_commits:
         return
+    # One step after the other, because segments or FORMAT without a manifest, or one without FORMAT, would be damage.
     with suppress(OSError):
-        for name in os.listdir(folder):
-            if name in ("FORMAT", "LOCK", "manifest.json") or name.startswith("seg-") or name.endswith(".tmp"):
+        names = os.listdir(folder)
+        for step in ([name for name in names if name.startswith("seg-") or name.endswith(".tmp")], [_MANIFEST]):
+            for name in step:
                 disk.unlink(os.path.join(folder, name))
-        os.rmdir(folder)
+            disk.sync_folder(folder)
+        for name in ("FORMAT", "LOCK"):
+            disk.unlink(os.path.join(folder, name))
+        disk.remove_folder(folder)

@@ -1,7 +1,7 @@
 """A .jsonl file -> one Document a line, streamed: `{"_id": ..., "title": ..., "text": ...}`.
 
 The layout of retrieval test collections. A line that is no record is reported with its number and the others go on.
-Memory holds one line and 16 bytes for each `_id`, to notice one that comes twice.
+Memory holds one line and 100 bytes for each `_id`, to notice one that comes twice.
 """
 
 from __future__ import annotations
@@ -12,15 +12,20 @@ from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from typing import IO, Any
 
+from pincite.index.decoding import length_reason
 from pincite.index.passage import Document, document_id
 from pincite.index.titles import one_line
 from pincite.index.walk import Skipped
 
 __all__ = ["LONGEST_LINE", "Record", "parse_record", "read_records"]
 
-LONGEST_LINE = 64 * 1024 * 1024
-"""Bytes; a longer line is skipped without being held in memory."""
+LONGEST_LINE = 32 * 1024 * 1024
+"""Bytes; a longer line is skipped without being held in memory. JSON made to harm takes 25 times its size."""
 
+_LONGEST_ID = 1_000  # characters
+_MOST_REPORTED = 1_000  # lines of a file that are reported one by one
+_MOST_ALIEN = 100_000  # lines without a record before them, after which it is taken for another kind of file
+_MOST_PASSED = 1 << 30  # bytes of overlong lines of a file: a hole of terabytes takes no room on the disk
 _MOST_METADATA = 32
 
 
@@ -40,14 +45,37 @@ def read_records(stream: IO[bytes], path: str) -> Iterator[Document | Skipped]:
     A document's `offset` is where its line begins and its `sha256` is that of the line without its end (without
     carriage returns and line feeds), so that a citation can be checked by reading that one line.
     """
+    reported = unreported = 0
+    is_corpus = False
+    for item in _read_lines(stream, path):
+        if isinstance(item, Document):
+            is_corpus = True
+            yield item
+        elif not is_corpus and reported + unreported == _MOST_ALIEN:
+            yield Skipped(path, f"none of its first {_MOST_ALIEN:,} lines is a record")
+            return
+        elif reported < _MOST_REPORTED:
+            reported += 1
+            yield item
+        else:
+            unreported += 1
+    if unreported:
+        yield Skipped(path, f"{unreported:,} more lines")
+
+
+def _read_lines(stream: IO[bytes], path: str) -> Iterator[Document | Skipped]:
     seen: set[bytes] = set()
-    offset, number = 0, 0
+    offset, number, passed = 0, 0, 0
     while line := stream.readline(LONGEST_LINE + 1):
         number += 1
         start, offset = offset, offset + len(line)
         if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-            offset += _pass_line_end(stream)
-            yield Skipped(f"{path}:{number}", f"the line is longer than {LONGEST_LINE >> 20} MiB")
+            ends, rest = _pass_line_end(stream, _MOST_PASSED - passed)
+            offset, passed = offset + rest, passed + rest
+            more = "" if ends else ", and what follows it is not read"
+            yield Skipped(f"{path}:{number}", f"the line is longer than {LONGEST_LINE >> 20} MiB{more}")
+            if not ends:
+                return
             continue
         if number == 1:
             if line.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
@@ -115,6 +143,11 @@ def parse_record(line: bytes) -> Record:
         name = sha256(line).hexdigest()[:16]
     elif isinstance(name, bool) or not isinstance(name, str | int):
         raise ValueError("its _id is neither a string nor a whole number")
+    too_long = length_reason(text)
+    if too_long:
+        raise ValueError(too_long)
+    if len(str(name)) > _LONGEST_ID:
+        raise ValueError(f"its _id is longer than {_LONGEST_ID:,} characters")
     return Record(
         _sound(str(name)), one_line(_sound(title)) if isinstance(title, str) else "", _sound(text), _scalars(fields)
     )
@@ -140,11 +173,13 @@ def _sound(text: str) -> str:
     return text
 
 
-def _pass_line_end(stream: IO[bytes]) -> int:
-    """Read on to the end of the line and return how many bytes that took."""
+def _pass_line_end(stream: IO[bytes], most: int) -> tuple[bool, int]:
+    """Read on to the end of the line and return whether it came within `most` bytes, and how many that took."""
     passed = 0
     while piece := stream.readline(1 << 20):
         passed += len(piece)
         if piece.endswith(b"\n"):
             break
-    return passed
+        if passed > most:
+            return False, passed
+    return True, passed

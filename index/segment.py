@@ -1,19 +1,19 @@
-"""One immutable segment file: named arrays, each with its checksum, mapped into memory when opened.
+"""One immutable segment file: named arrays, with their checksums, mapped into memory when opened.
 
     magic | length and crc32 of the directory | directory (JSON: dtype, shape, offset, crc32) | arrays, 64-byte aligned
 
-An array is checked against its crc32 the first time that it is asked for; `texts` and `vectors`, which are large and
-read a few rows at a time, carry a crc32 a row instead. The crc32 of the head is kept in the manifest, so a damaged or
-swapped file never passes. A file made by something else cannot harm: nothing in it is executed or unpickled.
+A small array has one crc32. A larger one has one for each 16 KiB, in a table behind it whose own crc32 is in the
+directory, so that a few rows of many millions are checked at the cost of a few: what is read is checked the first time.
+The crc32 of the head is kept in the manifest, so a damaged or swapped file never passes. A file made by something else
+cannot harm: nothing in it is executed or unpickled.
 """
 
 from __future__ import annotations
 
 import json
-import mmap
+import math
 import os
 import struct
-import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -23,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index import disk
+from pincite.index.column import Checks, Column, OpenFile, block_checksums, damaged, table_size
 from pincite.index.errors import IndexFormatError
 
-__all__ = ["Segment", "pack_strings", "row_checksums", "unpack_string", "write_segment"]
+__all__ = ["Segment", "pack_strings", "row_checksums", "write_segment"]
 
 Array = NDArray[Any]  # Any: a segment holds arrays of several dtypes, named in its directory
 
@@ -43,9 +44,11 @@ def write_segment(path: str, arrays: Mapping[str, Array]) -> tuple[int, int]:
     for name, array in arrays.items():
         block = np.ascontiguousarray(array)
         view = block.reshape(-1).view(np.uint8).data if block.size else memoryview(b"")
-        directory[name] = (block.dtype.name, list(array.shape), offset, zlib.crc32(view))
-        data.append(view)
-        offset += _padded(len(view))
+        table = block_checksums(view)
+        directory[name] = (block.dtype.name, list(array.shape), offset, zlib.crc32(table or view))
+        for part in (view, memoryview(table)):
+            data.append(part)
+            offset += _padded(len(part))
     listing = json.dumps(directory, separators=(",", ":")).encode()
     head = _HEAD.pack(_MAGIC, len(listing), zlib.crc32(listing)) + listing
     head += bytes(_padded(len(head)) - len(head))
@@ -74,15 +77,14 @@ class Segment:
 
     def __init__(self, path: str, size: int, checksum: int) -> None:
         self.path = path
-        self._checked: set[str] = set()
-        self._lock = threading.Lock()
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size != size:
-                raise self.damage("its size is not the recorded one")
-            try:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            except ValueError as error:
-                raise self.damage("it is empty") from error
+        self._columns: dict[str, Column] = {}
+        try:
+            self._file = OpenFile(path)
+        except ValueError as error:
+            raise self.damage("it is empty") from error
+        self._map = self._file.map
+        if len(self._map) != size:
+            raise self.damage("its size is not the recorded one")
         self._directory, self._base = self._read_head(checksum)
 
     def _read_head(self, checksum: int) -> tuple[dict[str, tuple[str, list[int], int, int]], int]:
@@ -97,8 +99,8 @@ class Segment:
             raise self.damage("its directory is damaged")
         directory = json.loads(listing)
         for name, (dtype, shape, offset, _) in directory.items():
-            end = base + offset + np.dtype(dtype).itemsize * int(np.prod(shape, dtype=np.int64))
-            if dtype not in _DTYPES or end > len(self._map):
+            size = np.dtype(dtype).itemsize * math.prod(shape)
+            if dtype not in _DTYPES or base + offset + _padded(size) + table_size(size) > len(self._map):
                 raise self.damage(f"{name} lies outside the file")
         return directory, base
 
@@ -113,29 +115,37 @@ class Segment:
         """Return the number of rows of an array, without reading it."""
         return int(self._directory[name][1][0])
 
+    def column(self, name: str) -> Column:
+        """Return an array to be read in parts."""
+        column = self._columns.get(name)
+        if column is None:
+            if name not in self._directory:
+                raise self.damage(f"it has no {name}")
+            dtype, shape, offset, crc = self._directory[name]
+            count = math.prod(shape)
+            array = np.frombuffer(self._map, dtype, count, self._base + offset).reshape(shape)
+            start = self._base + offset
+            behind = start + _padded(array.nbytes)
+            table = self._map[behind : behind + table_size(array.nbytes)]
+            # Two threads may both make it: then some of it is checked twice.
+            column = self._columns[name] = Column(array, Checks(name, self._file, start, table, crc))
+        return column
+
     def array(self, name: str) -> Array:
-        """Return an array, read-only, checked against its checksum when it is first asked for."""
-        array = self.unchecked(name)
-        if name not in self._checked:
-            self.check(name)
-            with self._lock:
-                self._checked.add(name)
-        return array
+        """Return a whole array, read-only, what of it was not read before checked."""
+        return self.column(name).whole()
+
+    def part(self, name: str, first: int, last: int) -> Array:
+        """Return the rows `first` to `last` (without it) of an array, read-only, checked."""
+        return self.column(name).part(first, last)
 
     def unchecked(self, name: str) -> Array:
-        """Return an array without reading all of it; the caller checks each row that it uses."""
-        if name not in self._directory:
-            raise self.damage(f"it has no {name}")
-        dtype, shape, offset, _ = self._directory[name]
-        count = int(np.prod(shape, dtype=np.int64))
-        return np.frombuffer(self._map, dtype, count, self._base + offset).reshape(shape)
+        """Return an array without reading it; the caller checks each row that it uses."""
+        return self.column(name).array
 
     def check(self, name: str) -> None:
-        """Raise `IndexFormatError` if an array is not what was written."""
-        array = self.unchecked(name)
-        view = array.reshape(-1).view(np.uint8).data if array.size else memoryview(b"")
-        if zlib.crc32(view) != self._directory[name][3]:
-            raise self.damage(f"{name} is damaged")
+        """Raise `IndexFormatError` if an array is not what was written; all of it is read."""
+        self.column(name).check()
 
     def check_padding(self) -> None:
         """Raise `IndexFormatError` if there is anything but zeros between the arrays."""
@@ -144,33 +154,36 @@ class Segment:
             start = self._base + self._directory[name][2]
             if any(self._map[end:start]):
                 raise self.damage("there are stray bytes between its arrays")
-            end = start + self.unchecked(name).nbytes
+            size = self.unchecked(name).nbytes
+            if any(self._map[start + size : start + _padded(size)]):
+                raise self.damage("there are stray bytes behind one of its arrays")
+            end = start + _padded(size) + table_size(size)
         if any(self._map[end:]):
             raise self.damage("there are stray bytes at its end")
 
     def text(self, name: str, row: int) -> str:
         """Return row `row` of a column made by `pack_strings`."""
-        return unpack_string(self.array(name), self.array(f"{name}_at"), row)
+        start, end = self.part(f"{name}_at", row, row + 2).tolist()
+        return str(self.part(name, start, end).tobytes(), "utf-8", "surrogateescape")
 
-    def strings(self, name: str) -> list[str]:
-        """Return all rows of a column made by `pack_strings`."""
-        data, at = self.array(name).tobytes(), self.array(f"{name}_at").tolist()
-        return [str(data[start:end], "utf-8", "surrogateescape") for start, end in pairwise(at)]
+    def strings(self, name: str, first: int = 0, last: int | None = None) -> list[str]:
+        """Return the rows `first` to `last` (without it; None: all) of a column made by `pack_strings`."""
+        last = self.rows(f"{name}_at") - 1 if last is None else last
+        at = self.part(f"{name}_at", first, last + 1).tolist()
+        data = self.part(name, at[0], at[-1]).tobytes()
+        return [str(data[start - at[0] : end - at[0]], "utf-8", "surrogateescape") for start, end in pairwise(at)]
 
     def checked_bytes(self, name: str, start: int, end: int, crc: int) -> bytes:
-        """Return the bytes `start:end` of a large array of bytes, checked against the crc32 of just those."""
-        data = self.unchecked(name)[start:end].tobytes()
-        if zlib.crc32(data) != crc:
+        """Return the bytes `start:end` of an array of bytes, read from the file, checked against their own crc32."""
+        at = self._base + self._directory[name][2]
+        data = os.pread(self._file.number, end - start, at + start)
+        if len(data) != end - start or zlib.crc32(data) != crc:
             raise self.damage(f"{name} is damaged")
         return data
 
     def damage(self, what: str) -> IndexFormatError:
         """Return the error to raise where this segment is not what was written."""
-        folder = os.path.dirname(self.path)
-        return IndexFormatError(
-            f"The index {folder} is damaged: in {os.path.basename(self.path)}, {what}. "
-            f"Rebuild it: pincite index --rebuild"
-        )
+        return damaged(self.path, what)
 
 
 def pack_strings(name: str, strings: Sequence[str]) -> dict[str, Array]:
@@ -184,11 +197,6 @@ def pack_strings(name: str, strings: Sequence[str]) -> dict[str, Array]:
     at = np.zeros(len(encoded) + 1, np.int64)
     np.cumsum([len(item) for item in encoded], out=at[1:])
     return {name: np.frombuffer(b"".join(encoded), np.uint8), f"{name}_at": at}
-
-
-def unpack_string(data: Array, at: Array, row: int) -> str:
-    """Return row `row` of a column made by `pack_strings`."""
-    return str(data[at[row] : at[row + 1]].tobytes(), "utf-8", "surrogateescape")
 
 
 def row_checksums(rows: Array) -> Array:

@@ -23,7 +23,7 @@ from pincite.index.contents import Place, SegmentContents
 from pincite.index.dense import EXACT_ROWS, DenseIndex
 from pincite.index.embedder import Embedder, load_embedder
 from pincite.index.errors import IndexFormatError, IndexNotFoundError, ModelMismatchError
-from pincite.index.manifest import Fingerprint, Manifest, Source, read_manifest
+from pincite.index.manifest import Fingerprint, Manifest, Source, damage, read_manifest
 from pincite.index.passage import Document, Passage
 from pincite.index.segment import Segment
 from pincite.index.sparse import SparseIndex
@@ -60,6 +60,7 @@ class Index:
         sources: what the index keeps in step with.
         fingerprint: the model and chunking it was built with; None while it has never held a passage.
         report: what `sync` did; None for an index that was only opened.
+        live_documents: for each segment a mask of shape `(documents,)`: those that are not replaced or removed.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Index:
         self._shown_from = "" if os.path.isabs(path) else os.getcwd()
         self._embedder = embedder
         self._lock = threading.Lock()
-        self._live_documents = _live_documents(self.segments)
+        self.live_documents = _live_documents(self.segments)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, embedder: Embedder | None = None) -> Index:
@@ -99,9 +100,7 @@ class Index:
             except FileNotFoundError as error:
                 if attempt == _OPEN_TRIES - 1:
                     name = os.path.basename(error.filename)
-                    raise IndexFormatError(
-                        f"The index {folder} is damaged: {name} is missing. Rebuild it: pincite index --rebuild"
-                    ) from error
+                    raise damage(folder, f"{name} is missing") from error
         raise AssertionError("unreachable")
 
     @classmethod
@@ -136,6 +135,19 @@ class Index:
         index.report = report
         return index
 
+    @classmethod
+    def compact(cls, path: str | os.PathLike[str]) -> Index:
+        """Rewrite the index in the folder `path` without what is gone from it, in few segments, and return it.
+
+        Raises:
+            IndexBusyError: another process is writing the index.
+            IndexFormatError: it is damaged.
+        """
+        from pincite.index.writer import compact
+
+        compact(os.fspath(path))
+        return cls.open(path)
+
     def refresh(self) -> Index:
         """Return the newest generation: this object if it still is the newest."""
         if read_manifest(self.path) == self.manifest:
@@ -163,7 +175,7 @@ class Index:
         """Return the counts of this generation."""
         return IndexStats(
             generation=self.generation,
-            documents=sum(int(live.sum()) for live in self._live_documents),
+            documents=sum(int(live.sum()) for live in self.live_documents),
             passages=self._live_passage_count,
             segments=len(self.segments),
             bytes=sum(entry.size for entry in self.manifest.segments),
@@ -218,7 +230,7 @@ class Index:
 
     def _find(self, document_id: str) -> tuple[int, int]:
         wanted = np.frombuffer(bytes.fromhex(document_id), np.uint8)
-        for number, (contents, live) in enumerate(zip(self.segments, self._live_documents, strict=True)):
+        for number, (contents, live) in enumerate(zip(self.segments, self.live_documents, strict=True)):
             rows = np.flatnonzero((contents.segment.array("document_id") == wanted).all(axis=1) & live)
             if len(rows):
                 return number, int(rows[0])
@@ -235,7 +247,7 @@ class Index:
 
     def live_rows(self) -> Iterator[tuple[int, int]]:
         """Yield (segment number, document row) for every document of this generation."""
-        for number, live in enumerate(self._live_documents):
+        for number, live in enumerate(self.live_documents):
             for row in np.flatnonzero(live).tolist():
                 yield number, row
 
@@ -250,12 +262,10 @@ class Index:
     def _documents_of_file(self, path: str, record: str | None) -> list[Document]:
         stored = stored_path(path, self._root)
         found = []
-        for number, (contents, live) in enumerate(zip(self.segments, self._live_documents, strict=True)):
-            files = contents.segment.strings("file_path")
-            if stored in files:
-                rows = (contents.segment.array("document_file") == files.index(stored)) & live
-                for row in np.flatnonzero(rows).tolist():
-                    if record is None or contents.record_of(row) == record:
+        for number, (contents, live) in enumerate(zip(self.segments, self.live_documents, strict=True)):
+            for file in contents.file_rows(stored):
+                for row in contents.document_rows(file):
+                    if live[row] and (record is None or contents.record_of(row) == record):
                         found.append(self.document_at(number, row))
         return found
 
@@ -283,7 +293,7 @@ class Index:
     @cached_property
     def _live_passages(self) -> list[NDArray[np.bool_] | None]:
         masks: list[NDArray[np.bool_] | None] = []
-        for contents, live in zip(self.segments, self._live_documents, strict=True):
+        for contents, live in zip(self.segments, self.live_documents, strict=True):
             sizes = np.diff(contents.segment.array("document_passages"))
             masks.append(None if live.all() else np.repeat(live, sizes))
         return masks

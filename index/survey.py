@@ -11,17 +11,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pincite.index.contents import FileRow, SegmentContents
+from pincite.index.contents import FileRow
 from pincite.index.errors import SourceError
+from pincite.index.known import known_files
 from pincite.index.manifest import Source
-from pincite.index.sources import Skipped, SourceFile, Stamp, find_files
+from pincite.index.sources import Skipped, SourceFile, Stamp, find_files, find_in
 from pincite.index.store import Index
 
 __all__ = [
     "NO_STAMP",
     "Survey",
     "changes_since",
-    "known_files",
     "let_clock_tick",
     "overlapping",
     "take_survey",
@@ -43,10 +43,10 @@ class Survey:
     """What a walk through some sources found.
 
     Attributes:
-        found: every file, by path.
+        found: every file that was met, by path.
         stale: the files whose stamp is not the recorded one.
         skipped: what was not readable, now or when it was last tried.
-        walked: the sources that are there.
+        walked: the sources that are there, and the parts of others.
     """
 
     found: Mapping[str, SourceFile]
@@ -64,17 +64,22 @@ class Survey:
                 yield path
 
 
-def known_files(segments: Sequence[SegmentContents]) -> dict[str, FileRow]:
-    """Return what is last known of each file, by path; `segments` are in the order of their commits."""
-    return {row.path: row for contents in segments for row in contents.files()}
+def take_survey(
+    root: str, sources: Sequence[Source], known: Mapping[str, FileRow], parts: Sequence[tuple[str, Source]] = ()
+) -> Survey:
+    """Walk some sources and compare their files with what is known.
 
-
-def take_survey(root: str, sources: Sequence[Source], known: Mapping[str, FileRow]) -> Survey:
-    """Walk `sources` and compare their files with what is known; `root` is the folder that holds the index."""
+    Args:
+        root: the folder that holds the index.
+        sources: to be walked whole.
+        known: what is last known of each file in them.
+        parts: files and folders in other sources, each with its source; of these sources nothing else is looked at.
+    """
     found: dict[str, SourceFile] = {}
     stale: list[SourceFile] = []
     skipped: list[Skipped] = []
     walked: list[Source] = []
+    items: list[Iterator[SourceFile | Skipped]] = []
     for source in sources:
         location = os.path.join(root, source.path)
         if not os.path.lexists(location):
@@ -82,7 +87,12 @@ def take_survey(root: str, sources: Sequence[Source], known: Mapping[str, FileRo
             skipped.append(Skipped(source.path, reason))
             continue
         walked.append(source)
-        for item in find_files(location, root=root, exclude=source.exclude):
+        items.append(find_files(location, root=root, exclude=source.exclude))
+    for path, source in parts:
+        walked.append(Source(path))
+        items.append(find_in(os.path.join(root, source.path), path, root=root, exclude=source.exclude))
+    for found_in_one in items:
+        for item in found_in_one:
             if isinstance(item, Skipped):
                 skipped.append(item)
             elif item.path not in found:

@@ -17,7 +17,7 @@ from pincite.index.passage import Document
 from pincite.index.segment import row_checksums
 from pincite.index.store import Index
 
-__all__ = ["Problem", "verify"]
+__all__ = ["Problem", "check_segment", "verify"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def verify(index: Index) -> Iterator[Problem]:
     """Yield everything that is wrong with an index or out of date in it; costs one reading of index and sources."""
     for contents in index.segments:
         try:
-            _verify_segment(contents)
+            check_segment(contents)
         except IndexFormatError as error:
             yield Problem(contents.segment.path, str(error), damage=True)
     scanned: dict[str, Places] = {}
@@ -52,7 +52,8 @@ def verify(index: Index) -> Iterator[Problem]:
             yield Problem(contents.segment.path, f"the text of {document.path} is not that of the file", damage=True)
 
 
-def _verify_segment(contents: SegmentContents) -> None:
+def check_segment(contents: SegmentContents) -> None:
+    """Raise `IndexFormatError` if anything in a segment is not what was written."""
     segment = contents.segment
     for name in segment.names():
         segment.check(name)

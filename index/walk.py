@@ -7,7 +7,6 @@ outside the given sources is read, no text is indexed twice, and a web of links 
 from __future__ import annotations
 
 import errno
-import io
 import os
 import re
 import stat
@@ -16,23 +15,26 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pincite.index.errors import SourceError
+from pincite.index.opening import kind_of, reason_for
 
-__all__ = ["EXTENSIONS", "Skipped", "SourceFile", "Stamp", "find_files", "open_regular", "reason_for"]
+__all__ = [
+    "EXTENSIONS",
+    "Folder",
+    "Skipped",
+    "SourceFile",
+    "Stamp",
+    "excluder",
+    "extension_of",
+    "find_files",
+    "find_in",
+    "is_hidden",
+    "reason_for",
+]
 
 EXTENSIONS = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".html", ".htm", ".xhtml", ".jsonl"})
 """What is read in a folder; a file that is named as a source itself may have any extension."""
 
 _VERSION_CONTROL = frozenset({"CVS", "_darcs"})  # .git, .hg, .svn, .bzr and .jj are hidden anyway
-
-_REASONS = {
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.ELOOP: "a link to itself",
-    errno.ENOENT: "vanished before it was read",
-    errno.ENOTDIR: "vanished before it was read",
-    errno.ENAMETOOLONG: "its path is too long",
-    errno.EIO: "the disk cannot read it (input/output error)",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class SourceFile:
 
     Attributes:
         path: the name stored in the index: '/'-separated, relative to the root if under it, otherwise absolute.
-        location: the absolute path to open; what a link leads to, if `path` is one.
+        location: the absolute path to open, without any links in it; what a link leads to, if `path` is one.
         stamp: the state in which the file was found.
     """
 
@@ -68,7 +70,26 @@ class Skipped:
     reason: str
 
 
-def find_files(source: str, *, root: str, exclude: Sequence[str] = ()) -> Iterator[SourceFile | Skipped]:
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that a walk enters; every path ends with '/', or is empty.
+
+    Attributes:
+        location: where it is, an absolute path without any links in it.
+        stored: what the stored paths of its files begin with.
+        relative: its path from the source folder on, for the exclude patterns.
+        linked: whether it was reached through a link, so that others may lead here too.
+    """
+
+    location: str
+    stored: str
+    relative: str
+    linked: bool
+
+
+def find_files(
+    source: str, *, root: str, exclude: Sequence[str] = (), entered: Callable[[Folder], object] | None = None
+) -> Iterator[SourceFile | Skipped]:
     """Return the files of `source`, one after the other, sorted by path.
 
     Hidden files and folders (leading dot) below `source` and folders of version control are left out.
@@ -77,88 +98,99 @@ def find_files(source: str, *, root: str, exclude: Sequence[str] = ()) -> Iterat
         source: a file or a folder; if relative, then to the current folder.
         root: the folder to which stored paths are relative.
         exclude: patterns in the syntax of `.gitignore`, relative to the source folder (to the folder of a file).
+        entered: called with each folder before its files are found.
 
     Raises:
         SourceError: at the call, if `source` is missing, is no file or folder or cannot be listed, or if a
             pattern of `exclude` is none.
     """
-    excluded = _excluder(exclude)
+    excluded = excluder(exclude)
     try:
         if not source:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         location = os.path.abspath(source)
         status = os.stat(location)
         if stat.S_ISDIR(status.st_mode):
-            return _walk(location, _listing(location), os.path.abspath(root), excluded)
+            return _walk(location, _listing(location), os.path.abspath(root), excluded, entered or (lambda _: None))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise _source_error(source, error) from error
     path = _stored(location, os.path.abspath(root))
     if not stat.S_ISREG(status.st_mode):
-        raise SourceError(f"Cannot read {_printable(source)}: {_kind(status.st_mode)}. Name a file or a folder.")
+        raise SourceError(f"Cannot read {_printable(source)}: {kind_of(status.st_mode)}. Name a file or a folder.")
     if excluded is not None and excluded(os.path.basename(location)):
         return iter([Skipped(path, "left out by an exclude pattern")])
     return iter([SourceFile(path, os.path.realpath(location), _stamp(status))])
 
 
-def open_regular(location: str) -> io.FileIO:
-    """Return the regular file at `location`, open for reading, unbuffered; never waits for a pipe or a device.
+def find_in(source: str, path: str, *, root: str, exclude: Sequence[str] = ()) -> Iterator[SourceFile | Skipped]:
+    """Yield what `find_files` would of the folder `source` for `path` and what is below it.
 
-    Raises:
-        OSError: if it cannot be opened, or is not a regular file; `reason_for` says it plainly.
+    For a file this costs a look at that file only. There is nothing to yield if nothing is there any more.
+
+    Args:
+        source: a folder.
+        path: the stored path of a file or folder in it.
+        root, exclude: as for `find_files`.
     """
-    flags = os.O_RDONLY
-    for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY"):
-        flags |= getattr(os, name, 0)  # not every system has every flag
-    try:
-        descriptor = os.open(location, flags)
-    except OSError as error:
-        if error.errno == errno.ELOOP:  # links were resolved when the file was found
-            raise OSError("has become a link") from error
-        raise
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            raise OSError(_kind(mode))
-        return io.FileIO(descriptor, "rb")
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def reason_for(error: OSError) -> str:
-    """Return in plain words why the system could not read a file.
-
-    >>> reason_for(PermissionError(13, "Permission denied"))
-    'permission denied'
-    """
-    return _REASONS.get(error.errno or 0) or (error.strerror or str(error) or type(error).__name__).lower()
+    root = os.path.abspath(root)
+    location = os.path.join(root, path)
+    excluded = excluder(exclude)
+    parts = os.path.relpath(location, os.path.abspath(source)).split(os.sep)
+    for n, part in enumerate(parts, 1):
+        inner = "/".join(parts[:n])
+        if is_hidden(part):
+            return
+        try:
+            status = os.lstat(os.path.join(source, inner))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            yield Skipped(path, reason_for(error))
+            return
+        if stat.S_ISLNK(status.st_mode) or (n == len(parts) and stat.S_ISDIR(status.st_mode)):
+            # Which links are followed depends on all others.
+            for item in find_files(source, root=root, exclude=exclude):
+                if item.path == path or item.path.startswith(f"{path}/"):
+                    yield item
+            return
+        if excluded is not None and excluded(inner + "/" * stat.S_ISDIR(status.st_mode)):
+            return
+    if not stat.S_ISREG(status.st_mode):
+        yield Skipped(path, kind_of(status.st_mode))
+    elif extension_of(path) in EXTENSIONS:
+        yield SourceFile(path, os.path.join(os.path.realpath(source), *parts), _stamp(status))
 
 
 @dataclass(frozen=True, slots=True)
-class _Folder:
-    """A folder in the middle of being walked; every prefix ends with '/', or is empty."""
+class _Level:
+    """A folder in the middle of being walked; `named` is its location as the source was given, links and all."""
 
+    folder: Folder
+    named: str
     entries: Iterator[os.DirEntry[str]]
-    location: str
-    stored: str
-    relative: str  # to the source folder, for the exclude patterns
-    linked: bool  # reached through a link, so that others may lead here too
 
 
 def _walk(
-    top: str, listing: Iterator[os.DirEntry[str]], root: str, excluded: Callable[[str], bool] | None
+    top: str,
+    listing: Iterator[os.DirEntry[str]],
+    root: str,
+    excluded: Callable[[str], bool] | None,
+    entered: Callable[[Folder], object],
 ) -> Iterator[SourceFile | Skipped]:
     """Yield what is below the folder `top`.
 
     The stack is explicit: paths of 4,095 bytes allow 2,000 folders in each other, twice Python's recursion limit.
     """
-    links = _Links(os.path.realpath(top), excluded)
-    stack = [_Folder(listing, _with_slash(top), _with_slash(_stored(top, root)), "", False)]
+    real_top = os.path.realpath(top)
+    links = _Links(real_top, excluded)
+    first = Folder(_with_slash(real_top), _with_slash(_stored(top, root)), "", False)
+    entered(first)
+    stack = [_Level(first, _with_slash(top), listing)]
     while stack:
-        folder = stack[-1]
-        for entry in folder.entries:
+        folder, named = stack[-1].folder, stack[-1].named
+        for entry in stack[-1].entries:
             name = entry.name
-            if name.startswith(".") or name in _VERSION_CONTROL:
+            if is_hidden(name):
                 continue
             stored = folder.stored + name
             location = folder.location + name
@@ -179,12 +211,12 @@ def _walk(
                     if is_folder and excluded is not None and excluded(folder.relative + name + "/"):
                         continue
                 if not is_folder:
-                    if _extension(name) not in EXTENSIONS and entry.is_file():
+                    if extension_of(name) not in EXTENSIONS and entry.is_file():
                         continue
                     if not entry.is_symlink():
                         status = entry.stat(follow_symlinks=False)
                     if not stat.S_ISREG(status.st_mode):
-                        yield Skipped(stored, _kind(status.st_mode))
+                        yield Skipped(stored, kind_of(status.st_mode))
                     elif not linked or links.first_visit(status):
                         yield SourceFile(stored, location, _stamp(status))
                     continue
@@ -194,9 +226,10 @@ def _walk(
             except OSError as error:
                 yield Skipped(stored, reason_for(error))
                 continue
-            inner_stored = stored if linked else _stored(location, root)
-            relative = folder.relative + name + "/"
-            stack.append(_Folder(inner, location + "/", _with_slash(inner_stored), relative, linked))
+            inner_stored = stored if linked else _stored(named + name, root)
+            inner_folder = Folder(location + "/", _with_slash(inner_stored), folder.relative + name + "/", linked)
+            entered(inner_folder)
+            stack.append(_Level(inner_folder, f"{named}{name}/", inner))
             break
         else:
             stack.pop()
@@ -226,7 +259,7 @@ class _Links:
         except FileNotFoundError:
             return Skipped(stored, "a link to nothing")
         is_folder = stat.S_ISDIR(status.st_mode)
-        if stat.S_ISREG(status.st_mode) and _extension(stored) not in EXTENSIONS:
+        if stat.S_ISREG(status.st_mode) and extension_of(stored) not in EXTENSIONS:
             return None
         if not _with_slash(target).startswith(_with_slash(self._top)):
             return Skipped(stored, "a link to outside of the source folder")
@@ -237,7 +270,7 @@ class _Links:
         if ".pincite" in parts or self._is_excluded(parts, is_folder):
             return None
         hidden = any(part.startswith(".") or part in _VERSION_CONTROL for part in parts)
-        if not hidden and (is_folder or _extension(inside) in EXTENSIONS):
+        if not hidden and (is_folder or extension_of(inside) in EXTENSIONS):
             return Skipped(stored, f"a link to {_printable(inside)}, which is read there")
         if (status.st_dev, status.st_ino) in self._visited:
             return Skipped(stored, f"a link to {_printable(inside)}, to which another link leads")
@@ -260,7 +293,12 @@ def _sort_key(entry: os.DirEntry[str]) -> str:
     return entry.name + "/" if entry.is_dir(follow_symlinks=False) else entry.name
 
 
-def _excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
+def excluder(patterns: Sequence[str]) -> Callable[[str], bool] | None:
+    """Return what says whether a path, relative to its source and of a folder with '/' at its end, is excluded.
+
+    Raises:
+        SourceError: if one of `patterns` is none.
+    """
     if not patterns:
         return None
     import pathspec
@@ -296,23 +334,19 @@ def _with_slash(path: str) -> str:
     return path if not path or path.endswith("/") else path + "/"
 
 
-def _extension(name: str) -> str:
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is never found in a source."""
+    return name.startswith(".") or name in _VERSION_CONTROL
+
+
+def extension_of(name: str) -> str:
+    """Return what follows the last dot of a name, in lower case and with the dot, or an empty string."""
     _, dot, extension = name.rpartition(".")
     return dot + extension.lower()
 
 
 def _stamp(status: os.stat_result) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-
-
-def _kind(mode: int) -> str:
-    if stat.S_ISFIFO(mode):
-        return "a named pipe, not a file"
-    if stat.S_ISSOCK(mode):
-        return "a socket, not a file"
-    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
-        return "a device, not a file"
-    return "a folder, not a file" if stat.S_ISDIR(mode) else "not a file"
 
 
 def _printable(name: str) -> str:

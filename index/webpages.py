@@ -20,11 +20,12 @@ __all__ = ["WebPage", "read_web_page"]
 
 _MOST_TAGS = 30_000  # opening ones; trafilatura takes 0.1 ms each, so 3 s for what only a book on one page has
 _LONGEST_MARKUP = 4_000_000  # characters
+_MOST_EVENTS = 4_000_000  # tags and pieces of text; so many take 7 s and 200 MB
 _DEEPEST = 250  # libxml2 drops what is nested deeper than 256 from its trees, but still reports it as events
 _LEAST_PROSE = 0.5  # share of a page's long lines that its main text holds, else it has been cut: of the manual of
 _LONG_LINE = 80  # IDLE, one page of many sections, trafilatura keeps 42 %
 
-_XML_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>")
+_XML_DECLARATION = re.compile(r"<\?xml[^>]{0,500}\?>")
 _META_CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 _XML_ENCODING = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 
@@ -55,9 +56,16 @@ class WebPage:
 
 
 def read_web_page(data: bytes) -> WebPage:
-    """Return the content of an HTML page, whatever it declares itself to be; `text` is empty if there is none."""
+    """Return the content of an HTML page, whatever it declares itself to be; `text` is empty if there is none.
+
+    Raises:
+        ValueError: there are more tags than in any page that somebody wrote; the message is one line.
+    """
     # lxml is told the encoding and so gets neither a wrong charset, nor a NUL, at which some versions stop.
-    markup = _XML_DECLARATION.sub("", _decoded(data).replace("\0", ""), count=1)
+    markup = _decoded(data).replace("\0", "").lstrip()
+    declaration = _XML_DECLARATION.match(markup)
+    if declaration:
+        markup = markup[declaration.end() :]
     scan = _scan(markup, _NEVER_TEXT | _NOT_MAIN)
     title, metadata, text = scan.title or scan.heading, dict(scan.metadata), ""
     if scan.tags <= _MOST_TAGS and scan.deepest <= _DEEPEST and len(markup) <= _LONGEST_MARKUP:
@@ -139,6 +147,7 @@ class _Scan:
     heading: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
     tags: int = 0
+    events: int = 0
     deepest: int = 0
     _open: list[str] = field(default_factory=list)
     _within: dict[str, int] = field(default_factory=dict)
@@ -146,6 +155,7 @@ class _Scan:
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         """Open an element."""
         self.tags += 1
+        self._count()
         self._open.append(tag)
         self._within[tag] = self._within.get(tag, 0) + 1
         self.deepest = max(self.deepest, len(self._open))
@@ -164,12 +174,18 @@ class _Scan:
 
     def data(self, data: str) -> None:
         """Take a piece of text."""
+        self._count()
         if self._within.get("title") and not self._within.get("svg") and len(self.title) < 500:
             self.title = one_line(self.title + data)
         elif not any(self._within.get(tag) for tag in self.unread):
             self.blocks.add(data, any(self._within.get(tag) for tag in _VERBATIM))
             if self._within.get("h1") and len(self.heading) < 500:
                 self.heading = one_line(f"{self.heading} {data}")
+
+    def _count(self) -> None:
+        self.events += 1
+        if self.events > _MOST_EVENTS:
+            raise ValueError(f"more than {_MOST_EVENTS:,} tags and pieces of text")
 
     def comment(self, text: str) -> None:
         """Leave out a comment."""

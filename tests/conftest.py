@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -80,6 +83,38 @@ class KnowingReader:
                 start[part[:, 0] == place] = end[part[:, 1] == place + len(answer)] = 30.0
             windows.append(Window(number, part, start, end, 0.0))
         return windows
+
+
+# Every way out of Python to the network is noted in a file, since a forked child or a caught error would hide it.
+_NOTING = """
+import os, sys
+def note(event, arguments):
+    if event.startswith("socket.") and event != "socket.gethostname" or event == "urllib.Request":
+        with open(sys.argv[1], "a") as file:
+            file.write(f"{event} {arguments}\\n")
+        raise OSError("the network is out of bounds")
+sys.addaudithook(note)
+"""
+
+
+def run_offline(program: str, tmp_path: Path, cache: Path) -> list[str]:
+    """Run a program in a fresh process; return the words that it prints, then the modules that it has loaded.
+
+    Asserts that it succeeds, that nothing of it or in it speaks to the user, and that it never opens a socket.
+    """
+    home, attempts = tmp_path / "home", tmp_path / "attempts"
+    home.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "HF_HUB_OFFLINE"}}
+    environment |= {"HOME": str(home), "PINCITE_CACHE": str(cache)}
+    program = f"{_NOTING}{program}\nprint(*sorted(sys.modules))"
+    child = subprocess.run(
+        [sys.executable, "-c", program, str(attempts)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert child.returncode == 0, child.stderr
+    assert child.stderr == ""
+    assert not attempts.exists(), attempts.read_text()
+    assert not (home / "intel").exists()  # where OpenVINO's telemetry keeps its identity
+    return child.stdout.split()
 
 
 @pytest.fixture

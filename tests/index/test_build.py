@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import io
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pincite.index import (
     Chunking,
@@ -27,6 +25,7 @@ from pincite.index import (
     SourceError,
     build,
     chunker,
+    sources,
     store,
     verify,
 )
@@ -112,6 +111,25 @@ def test_touched_file_is_read_once_and_then_unchanged(articles: Path, embedder: 
     assert embedder.embedded == []
     assert changes_since(touched) == {"new": 0, "changed": 0, "missing": 0}
     assert Index.sync(articles / ".pincite", embedder=embedder).generation == touched.generation
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_document_stays_while_the_disk_fails_to_read_its_file(
+    articles: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = texts(Index.sync(articles / ".pincite", [articles], embedder=embedder))
+    os.utime(articles / "train.txt")
+
+    def failing(location: str) -> io.FileIO:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sources, "open_regular", failing)
+        index = Index.sync(articles / ".pincite", embedder=embedder)
+    assert texts(index) == before and index.report is not None
+    assert [Path(item.path).name for item in index.report.skipped] == ["train.txt"]
+    after = Index.sync(articles / ".pincite", embedder=embedder)
+    assert texts(after) == before and after.report is not None and after.report.skipped == ()
 
 
 def test_edit_right_after_sync_is_never_missed(articles: Path, embedder: HashingEmbedder) -> None:
@@ -226,7 +244,7 @@ def test_passages_of_another_chunker_are_refused(
 def test_index_of_another_format_is_refused(articles: Path, embedder: HashingEmbedder) -> None:
     Index.sync(articles / ".pincite", [articles], embedder=embedder)
     (articles / ".pincite" / "FORMAT").write_text("pincite index 99\n")
-    with pytest.raises(IndexFormatError, match="format 99, this pincite reads format 1"):
+    with pytest.raises(IndexFormatError, match="format 99, this pincite reads format 2"):
         Index.open(articles / ".pincite")
     with pytest.raises(IndexFormatError, match="format 99"):
         Index.sync(articles / ".pincite", embedder=embedder)
@@ -423,77 +441,3 @@ def test_large_index_is_searched_by_codes_and_finds_nearly_the_same(
     parts = coded._dense._parts or []
     assert sum(part.rows is None for part in parts) == 2  # two segments by their codes, the small one exactly
     assert list(verify(coded)) == []
-
-
-class SyncMachine(RuleBasedStateMachine):
-    """Any history of changes and syncs ends as a fresh build of the same files would."""
-
-    names = st.sampled_from(["a.txt", "b.md", "sub/c.txt", "sub/d.txt"])
-    sentences = st.sampled_from(["Red fish swim.", "Blue birds sing.", "Öl ist teuer.", "猫が好き。"])
-    bodies = st.lists(sentences, min_size=1, max_size=4)
-
-    def __init__(self) -> None:
-        super().__init__()
-        import tempfile
-
-        self.folder = Path(tempfile.mkdtemp())
-        (self.folder / "sub").mkdir()
-        (self.folder / "keep.txt").write_text("This one always stays.")
-        self.files = {"keep.txt": "This one always stays."}
-        self.embedder = HashingEmbedder()
-        self.index = Index.sync(self.folder / ".pincite", [self.folder], embedder=self.embedder)
-
-    @rule(name=names, body=bodies)
-    def write(self, name: str, body: list[str]) -> None:
-        self.files[name] = "\n\n".join(body)
-        (self.folder / name).write_text(self.files[name], encoding="utf-8")
-
-    @rule(name=names)
-    def delete(self, name: str) -> None:
-        if self.files.pop(name, None):
-            (self.folder / name).unlink()
-
-    @rule(old=names, new=names)
-    def rename(self, old: str, new: str) -> None:
-        if old in self.files and old != new:
-            (self.folder / old).replace(self.folder / new)
-            self.files[new] = self.files.pop(old)
-
-    @rule()
-    def sync(self) -> None:
-        self.index = Index.sync(self.folder / ".pincite", embedder=self.embedder)
-        prefix = f"{self.folder}/"
-        assert {path.removeprefix(prefix): text for path, text in texts(self.index).items()} == self.files
-
-    @precondition(lambda self: self.index.generation > 3)
-    @rule(words=bodies)
-    def equals_a_fresh_build(self, words: list[str]) -> None:
-        index = Index.sync(self.folder / ".pincite", embedder=self.embedder)
-        fresh = Index.sync(self.folder / ".fresh", [self.folder], rebuild=True, embedder=self.embedder)
-        query = " ".join(words)
-        assert self.ranked(index, query) == self.ranked(fresh, query)
-
-    def ranked(self, index: Index, query: str) -> list[tuple[float, float, str, int]]:
-        rows = np.arange(sum(contents.passages for contents in index.segments))
-        live, _ = index.search_dense(self.embedder.embed_query(query), len(rows))
-        cosine, bm25 = index.cosine(self.embedder.embed_query(query), live), index.bm25(query, live)
-        found = zip(cosine.tolist(), bm25.tolist(), index.passages(live), live.tolist(), strict=True)
-        return sorted(
-            (round(c, 5), round(b, 5), index.place_of(row).path, passage.span.start) for c, b, passage, row in found
-        )
-
-    @invariant()
-    def nothing_is_left_behind(self) -> None:
-        names = {path.name for path in (self.folder / ".pincite").iterdir()}
-        kept = {entry.name for entry in Index.open(self.folder / ".pincite").manifest.segments}
-        assert names == kept | {"FORMAT", "LOCK", "manifest.json"}
-
-
-SyncMachine.TestCase.settings = settings(
-    max_examples=12,
-    stateful_step_count=15,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=list(HealthCheck),
-)
-TestSync = SyncMachine.TestCase

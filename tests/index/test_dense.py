@@ -3,6 +3,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from pincite.index import column, dense
 from pincite.index.dense import DenseIndex, build_codes, candidates
 from pincite.index.errors import IndexFormatError
+from pincite.index.segment import Segment, row_checksums
+from tests.index.test_column import on_disk
 
 DIM = 64
 
@@ -190,13 +194,75 @@ def test_codes_of_other_vectors_are_refused() -> None:
     wrong_start[0] ^= 1
     for bad in (codes[:-1], codes[:3], codes[:0], wrong_start, build_codes(WIDE[:-1])):
         index = DenseIndex([WIDE], [bad], [None], exact_rows=0)
-        with pytest.raises(IndexFormatError, match="rebuild"):
+        with pytest.raises(IndexFormatError, match="pincite repair"):
             index.search(WIDE_QUERIES[0], 10)
+
+
+def test_rows_in_a_file_are_found_like_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(column, "_LARGE", 1)
+    arrays: dict[str, NDArray[Any]] = {"vectors": WIDE, "codes": WIDE_CODES, "crc": row_checksums(WIDE)}
+    segment = on_disk(tmp_path / "seg", arrays)
+    for exact_rows in (0, 10**6):
+        stored = DenseIndex(
+            [segment.column("vectors")],
+            [segment.column("codes")],
+            [None],
+            checksums=[segment.column("crc")],
+            exact_rows=exact_rows,
+        )
+        held = DenseIndex([WIDE], [WIDE_CODES], [None], exact_rows=exact_rows)
+        for query in WIDE_QUERIES[:5]:
+            for k in (3, len(WIDE)):
+                found, expected = stored.search(query, k), held.search(query, k)
+                assert np.array_equal(found[0], expected[0]) and np.array_equal(found[1], expected[1])
+
+
+def test_a_damaged_row_is_an_error_when_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(column, "_LARGE", 1)
+    arrays: dict[str, NDArray[Any]] = {"vectors": WIDE, "codes": WIDE_CODES, "crc": row_checksums(WIDE)}
+    on_disk(tmp_path / "seg", arrays)
+    data = bytearray((tmp_path / "seg").read_bytes())
+    data[data.index(WIDE[7].tobytes()) + 5] ^= 1
+    (tmp_path / "seg").write_bytes(data)
+    segment = Segment(str(tmp_path / "seg"), len(data), on_disk(tmp_path / "other", arrays).checksum)
+    index = DenseIndex(
+        [segment.column("vectors")], [segment.column("codes")], [None], checksums=[segment.column("crc")], exact_rows=0
+    )
+    assert len(index.scores(WIDE_QUERIES[0], np.array([6, 8]))) == 2
+    for read in (
+        lambda: index.scores(WIDE_QUERIES[0], np.array([6, 7])),
+        lambda: index.search(WIDE[7].astype(np.float32), 3),
+        lambda: index.search(WIDE_QUERIES[0], len(WIDE)),
+    ):
+        with pytest.raises(IndexFormatError, match="vectors is damaged"):
+            read()
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_candidates_of_many_segments_are_the_best_estimates_of_all(share: float) -> None:
+    sizes = [2500, 200, 4000, 1300]
+    bounds = np.cumsum([0, *sizes])
+    live = np.random.default_rng(5).random(len(WIDE)) < share
+    parts = [WIDE[a:b] for a, b in pairwise(bounds)]
+    masks = [live[a:b] for a, b in pairwise(bounds)]
+    index = DenseIndex(parts, [build_codes(part) for part in parts], masks, exact_rows=0)
+    for query in WIDE_QUERIES[:5]:
+        estimates = np.full(len(WIDE), -np.inf)
+        for part in index._faiss_parts():
+            options = dense._faiss().RaBitQSearchParameters(qb=dense._QUERY_BITS)
+            estimate, at = part.index.search(query[None], part.index.ntotal, params=options)
+            estimates[part.start + at[0]] = estimate[0]
+        estimates[~live] = -np.inf
+        found = index._candidates(query, 10)
+        assert found is not None and len(found) == candidates(int(live.sum()), 10, 384)
+        assert live[found].all() and len(np.unique(found)) == len(found)
+        worst = np.sort(estimates)[-len(found)]
+        assert (estimates[found] >= worst).all()
 
 
 def test_candidates_grow_with_the_index_and_with_k() -> None:
     assert candidates(1, 10, 64) > candidates(1, 10, 384)
-    assert candidates(1, 10, 384) == candidates(100_000, 10, 768) == 200
+    assert candidates(1, 10, 384) == candidates(100_000, 10, 768) == 300
     assert candidates(10**5, 10, 384) < candidates(10**6, 10, 384) < candidates(10**6, 100, 384)
 
 

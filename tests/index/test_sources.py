@@ -94,7 +94,7 @@ def test_files_over_the_limit_are_skipped_unread(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.touch()
     os.truncate(path, sources.LARGEST_FILE + 1)  # a hole: takes no room
-    assert reason(path) == "too large (67 MB; the limit is 64 MiB)"
+    assert reason(path) == "too large (34 MB; the limit is 32 MiB)"
 
 
 def test_a_file_that_became_a_pipe_or_a_link_or_nothing_is_reported_at_once(tmp_path: Path) -> None:

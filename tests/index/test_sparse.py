@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from random import Random
 
 import bm25s
 import numpy as np
@@ -10,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pincite.index import sparse, terms
+from pincite.index import column, posting_codes, sparse, terms
+from pincite.index import postings as index_postings
 from pincite.index.errors import IndexFormatError
-from pincite.index.sparse import SparseIndex, build_postings
+from pincite.index.postings import SegmentPostings, build_postings, merge_postings
+from pincite.index.segment import Segment
+from pincite.index.sparse import SparseIndex
 from pincite.index.terms import analyze
+from tests.index.test_column import on_disk
 
 WORDS = ["court", "river", "budget", "vote", "senate", "flood", "bridge", "tax", "mayor", "school"]
-Postings = Mapping[str, NDArray[np.generic]]
 
 
 def make_texts(n: int, seed: int = 0) -> list[str]:
@@ -105,23 +109,116 @@ def test_deleting_equals_a_fresh_segment(segments: list[list[tuple[str, bool]]],
 def test_building_in_small_runs_gives_the_same_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [*make_texts(200), "well-known covid-19 U.S. well-known", ""]
     at_once = build_postings(texts)
-    monkeypatch.setattr(sparse, "_FLUSH_TERMS", 100)
+    monkeypatch.setattr(index_postings, "_FLUSH_TERMS", 100)
+    monkeypatch.setattr(index_postings, "_CHUNK", 30)
     for name, array in build_postings(iter(texts)).items():
         assert np.array_equal(array, at_once[name]), name
         assert array.dtype == at_once[name].dtype
 
 
 def test_postings_hold_what_a_count_by_hand_finds() -> None:
-    postings: Postings = build_postings(["b a-b", "", "b b c"])
-    assert bytes(postings["bm25_terms"]) == b"bc"  # "a" is a stop word
-    assert postings["bm25_posting_offsets"].tolist() == [0, 2, 3]
-    assert postings["bm25_rows"].tolist() == [0, 2, 2]
-    assert postings["bm25_counts"].tolist() == [2, 2, 1]
-    assert postings["bm25_lengths"].tolist() == [2, 0, 3]
+    postings = SegmentPostings(build_postings(["b a-b", "", "b b c"]))
+    assert postings.terms() == [b"b", b"c"]  # "a" is a stop word
+    assert [[array.tolist() for array in postings.postings(number)] for number in (0, 1)] == [
+        [[0, 2], [2, 2]],
+        [[2], [1]],
+    ]
+    assert postings.frequencies().tolist() == [2, 1]
+    assert postings.lengths().tolist() == [2, 0, 3]
 
 
 def test_a_term_is_counted_to_255() -> None:
-    assert build_postings(["flood " * 300])["bm25_counts"].tolist() == [255]
+    assert SegmentPostings(build_postings(["flood " * 300])).postings(0)[1].tolist() == [255]
+
+
+def make_postings(seed: int, n_terms: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.uint8]]]:
+    rng = np.random.default_rng(seed)
+    most = [1, 100, 126, 127, 128, 129, 70_000, posting_codes.MOST_ROWS]
+    rows = [np.unique(rng.integers(0, most[seed % 8], rng.integers(1, 300))) for _ in range(n_terms)]
+    return rows, [np.maximum(rng.integers(-250, 256, len(r)), 1).astype(np.uint8) for r in rows]
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_postings_are_decoded_to_what_was_encoded(seed: int) -> None:
+    rows, counts = make_postings(seed, 40)
+    sizes = np.array([len(r) for r in rows])
+    data, lengths = posting_codes.encode_postings(np.concatenate(rows), np.concatenate(counts), sizes)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    assert len(data) == offsets[-1]
+    for number in range(40):
+        part = data[offsets[number] : offsets[number + 1]]
+        found, count = posting_codes.decode_postings(part, sizes[number])
+        assert np.array_equal(found, rows[number]) and np.array_equal(count, counts[number])
+        for wrong in (part[:-1], np.append(part, np.uint8(1))):
+            with pytest.raises(IndexFormatError):
+                posting_codes.decode_postings(wrong, sizes[number])
+    for first, last in ((0, 40), (7, 8), (30, 40)):
+        part = data[offsets[first] : offsets[last]]
+        found, count = posting_codes.decode_terms(part, offsets[first : last + 1] - offsets[first], sizes[first:last])
+        assert np.array_equal(found, np.concatenate(rows[first:last]))
+        assert np.array_equal(count, np.concatenate(counts[first:last]))
+
+
+@given(texts_and_masks, st.randoms(use_true_random=False), st.sampled_from([1, 3, 10**6]))
+def test_merging_equals_building_from_what_is_left(
+    segments: list[list[tuple[str, bool]]], random: Random, chunk: int
+) -> None:
+    flat = [text for segment in segments for text, live in segment if live]
+    order = list(range(len(flat)))
+    random.shuffle(order)
+    places = iter(order)
+    moved = [np.array([next(places) if live else -1 for _, live in segment], np.int64) for segment in segments]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index_postings, "_CHUNK", chunk)
+        merged = merge_postings([build_postings(text for text, _ in segment) for segment in segments], moved)
+    texts = [""] * len(flat)
+    for place, text in zip(order, flat, strict=True):
+        texts[place] = text
+    expected = build_postings(texts)
+    assert merged.keys() == expected.keys()
+    for name, array in merged.items():
+        assert array.dtype == expected[name].dtype and np.array_equal(array, expected[name]), name
+
+
+def test_postings_in_a_file_are_searched_like_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(column, "_LARGE", 1)
+    monkeypatch.setattr(column, "_BLOCK", 64)
+    postings = [build_postings(make_texts(300, seed)) for seed in (0, 1)]
+    stored = [on_disk(tmp_path / f"seg-{number}", one) for number, one in enumerate(postings)]
+    live = [None, np.arange(300) % 3 > 0]
+    for query in ("flood bridge", "mayor w7 w150 school", "w3"):
+        for k in (5, 600):
+            rows, bm25 = SparseIndex(stored, live).search(query, k)
+            expected, expected_bm25 = SparseIndex(postings, live).search(query, k)
+            assert np.array_equal(rows, expected) and np.array_equal(bm25, expected_bm25)
+
+
+def test_damaged_postings_are_an_error_for_whoever_asks_for_their_term(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(column, "_LARGE", 1)
+    monkeypatch.setattr(column, "_BLOCK", 64)
+    postings = build_postings(make_texts(300))
+    intact = on_disk(tmp_path / "seg", postings)
+    data = bytearray((tmp_path / "seg").read_bytes())
+    number = SegmentPostings(postings).find(b"flood")
+    assert number is not None
+    data[data.index(postings["bm25_postings"].tobytes()) + int(postings["bm25_posting_offsets"][number]) + 65] ^= 2
+    (tmp_path / "seg").write_bytes(data)
+    index = SparseIndex([Segment(intact.path, len(data), intact.checksum)], [None])
+    assert len(index.search("court", 5)[0]) == 5
+    with pytest.raises(IndexFormatError, match="bm25_postings is damaged"):
+        index.search("flood", 5)
+
+
+def test_a_question_asked_again_has_the_same_answer() -> None:
+    index = SparseIndex([build_postings(make_texts(300))], [None])
+    first = index.search("flood bridge", 9)
+    index.search("mayor", 9)
+    again = index.search("flood bridge", 9)
+    assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+    assert np.array_equal(index.scores("flood bridge", first[0]), first[1])
+    assert not np.array_equal(index.scores("mayor", first[0]), first[1])
 
 
 @pytest.mark.parametrize("texts", [[], [""], ["the"]])
@@ -153,12 +250,12 @@ def test_threads_find_what_one_thread_finds() -> None:
 @pytest.mark.parametrize("name", list(build_postings([])))
 def test_postings_that_do_not_fit_are_refused(name: str) -> None:
     postings = build_postings(make_texts(20))
-    with pytest.raises(IndexFormatError, match="rebuild"):
+    with pytest.raises(IndexFormatError, match="pincite repair"):
         SparseIndex([{k: v for k, v in postings.items() if k != name}], [None])
-    with pytest.raises(IndexFormatError, match="rebuild"):
+    with pytest.raises(IndexFormatError, match="pincite repair"):
         SparseIndex([{**postings, name: postings[name].astype(np.float64)}], [None])
     if name != "bm25_lengths":
-        with pytest.raises(IndexFormatError, match="rebuild"):
+        with pytest.raises(IndexFormatError, match="pincite repair"):
             SparseIndex([{**postings, name: postings[name][:-1]}], [None])
 
 
