@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pincite.index.agreement import MIN_COSINE, check_texts
 from pincite.index.model_folder import ModelFolder
-from pincite.index.network import Agreement, CannotCompileError, Network, Run, core_count, entry_path, read_entry
+from pincite.index.network import Agreement, Network, Run, core_count, entry_path, read_entry
 from pincite.index.padding import Inputs, TokenBatch, by_length
 from pincite.index.passage import Vectors
 from pincite.index.tokens import TextTokenizer
@@ -77,10 +77,8 @@ class CompiledEmbedder:
     """An Embedder that runs a compiled model on the CPU.
 
     Tokenizer and network are loaded when first used, and separately: passages run in as many streams as there are
-    cores, questions on a single thread.
-
-    Attributes:
-        fallback: makes the embedder used instead should the network not run, or not agree, on this machine.
+    cores, questions on a single thread. Should the network not run, or not agree, on this machine,
+    sentence-transformers does the work.
     """
 
     def __init__(self, entry: Path, folder: ModelFolder, settings: Settings, tokenizer: TextTokenizer) -> None:
@@ -88,7 +86,7 @@ class CompiledEmbedder:
         self.fingerprint = folder.fingerprint
         self.dim = settings.dim
         self.max_tokens = settings.max_tokens
-        self.fallback: Callable[[], Embedder] | None = None
+        self._folder = folder
         self._settings = settings
         self._tokenizer = tokenizer
         check = partial(_agreement, entry, settings, tokenizer)
@@ -128,11 +126,11 @@ class CompiledEmbedder:
 
     def _other(self) -> Embedder:
         """Return the embedder that does the work instead."""
+        from pincite.index.embedder import SentenceTransformerEmbedder
+
         with self._fallback_lock:
             if self._instead is None:
-                if self.fallback is None:
-                    raise CannotCompileError(f"{self.name} does not run here")
-                self._instead = self.fallback()
+                self._instead = SentenceTransformerEmbedder(self._folder)
             return self._instead
 
 

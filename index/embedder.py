@@ -6,7 +6,6 @@ place: several times as fast, and started without importing torch.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pincite.index.compiled import CompiledEmbedder, find_compiled, unit_rows
-from pincite.index.errors import ModelNotFoundError
+from pincite.index.compiled import find_compiled, unit_rows
+from pincite.index.loading import load_sentence_transformer
 from pincite.index.model_folder import ModelFolder, find_model
-from pincite.index.network import CannotCompileError, has_gpu
+from pincite.index.network import has_gpu
 from pincite.index.passage import Vectors
 from pincite.index.tokens import TextTokenizer, definition_of, without_surrogates
 
@@ -77,24 +76,11 @@ def load_embedder(model: str | None = None) -> Embedder:
     """
     folder = find_model(model)
     if not has_gpu() and (compiled := find_compiled(folder)):
-        return _with_fallback(compiled, folder)
-    # Imported here, as below: what only a compilation needs would add 10 ms to each question.
+        return compiled
+    # Imported here: what only a compilation needs would add 10 ms to each question.
     from pincite.index.export import compile_model
 
-    reference = SentenceTransformerEmbedder(folder)
-    if reference.device != "cpu":
-        return reference
-    try:
-        # Another look: what was compiled stays good on a machine with a GPU that torch cannot use.
-        return _with_fallback(find_compiled(folder) or compile_model(folder, reference), folder)
-    except CannotCompileError as error:
-        logging.getLogger(__name__).info("%s is not compiled: %s", folder.name, error)
-        return reference
-
-
-def _with_fallback(compiled: CompiledEmbedder, folder: ModelFolder) -> CompiledEmbedder:
-    compiled.fallback = lambda: SentenceTransformerEmbedder(folder)
-    return compiled
+    return compile_model(folder, SentenceTransformerEmbedder(folder))
 
 
 _UNRELATED = (
@@ -131,7 +117,7 @@ class SentenceTransformerEmbedder:
     def __init__(self, folder: ModelFolder, *, device: str | None = None) -> None:
         self.name = folder.name
         self.fingerprint = folder.fingerprint
-        self.model = _load_model(folder, device)
+        self.model: SentenceTransformer = load_sentence_transformer("SentenceTransformer", folder, device)
         self.device: str = self.model.device.type
         self.query_prompt = _prompt(self.model, "query")
         self.passage_prompt = _prompt(self.model, "document", "passage", "corpus")
@@ -184,26 +170,3 @@ def _prompt(model: SentenceTransformer, *names: str) -> str:
     """
     prompts: dict[str, str | None] = model.prompts
     return next(filter(None, map(prompts.get, names)), "")
-
-
-def _load_model(folder: ModelFolder, device: str | None) -> SentenceTransformer:
-    from pincite.index.tracing import quiet
-
-    with quiet():
-        from sentence_transformers import SentenceTransformer
-
-        try:
-            model = SentenceTransformer(
-                str(folder.path),
-                device=device,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True},
-            )
-        # Whatever a broken or foreign model makes the libraries raise: the user can act on it by its message.
-        except Exception as error:
-            cause = " ".join(str(error).split())[:300]
-            raise ModelNotFoundError(
-                f"The model {folder.name} cannot be loaded: {cause}. Check its files, or choose another --model"
-            ) from error
-        return model.float().eval()

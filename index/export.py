@@ -7,15 +7,15 @@ of token ids (routers, prompts left out of the pooling, image inputs) are refuse
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pincite.index.agreement import check_texts
 from pincite.index.compiled import KIND, CompiledEmbedder, Settings, find_compiled
+from pincite.index.loading import quiet
 from pincite.index.model_folder import ModelFolder
 from pincite.index.network import CannotCompileError
-from pincite.index.tracing import INPUTS, keep_compiled, quiet, write_entry, write_network
+from pincite.index.tracing import INPUTS, compiled_if_possible, write_network
 
 if TYPE_CHECKING:
     from pincite.index.embedder import SentenceTransformerEmbedder
@@ -23,28 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["compile_model"]
 
 
-def compile_model(folder: ModelFolder, reference: SentenceTransformerEmbedder) -> CompiledEmbedder:
-    """Return the compiled embedder of a loaded model, written to the cache for the next run.
-
-    Args:
-        folder: the model.
-        reference: the same model, on the CPU; taken as right.
-
-    Raises:
-        CannotCompileError: the model cannot be exported, or its vectors do not agree.
-    """
-    return keep_compiled(
-        KIND, folder.fingerprint, partial(_write, reference), lambda cache: find_compiled(folder, cache=cache)
-    )
-
-
-def _write(reference: SentenceTransformerEmbedder, entry: Path) -> None:
-    write_entry(
+def compile_model(
+    folder: ModelFolder, reference: SentenceTransformerEmbedder
+) -> CompiledEmbedder | SentenceTransformerEmbedder:
+    """Return a loaded model compiled; see `compiled_if_possible`."""
+    return compiled_if_possible(
         KIND,
-        entry,
-        lambda draft: asdict(_export(reference, draft)),
-        reference.tokenizer.definition,
-        lambda: reference.embed_passages(check_texts(reference.window)),
+        reference,
+        lambda cache: find_compiled(folder, cache=cache),
+        fill=lambda draft: asdict(_export(reference, draft)),
+        tokenizer=reference.tokenizer.definition,
+        outputs=lambda: reference.embed_passages(check_texts(reference.window)),
     )
 
 

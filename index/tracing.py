@@ -10,26 +10,33 @@ import logging
 import os
 import shutil
 import tempfile
-import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from pincite.index.loading import quiet
 from pincite.index.model_folder import cache_folder
 from pincite.index.network import FORMAT, CannotCompileError, entry_path, import_openvino
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["INPUTS", "keep_compiled", "quiet", "write_entry", "write_network"]
+__all__ = ["INPUTS", "compiled_if_possible", "write_network"]
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 """What a network may take, in this order."""
+
+
+class _Loaded(Protocol):
+    name: str
+    fingerprint: str
+    device: str
 
 
 class _Compiled(Protocol):
@@ -37,21 +44,46 @@ class _Compiled(Protocol):
     def precision(self) -> str: ...
 
 
+_Reference = TypeVar("_Reference", bound=_Loaded)
 _Found = TypeVar("_Found", bound=_Compiled)
 
 
-def keep_compiled(
+def compiled_if_possible(
+    kind: str,
+    reference: _Reference,
+    find: Callable[[Path | None], _Found | None],
+    *,
+    fill: Callable[[Path], Mapping[str, object]],
+    tokenizer: str,
+    outputs: Callable[[], NDArray[np.float32]],
+) -> _Found | _Reference:
+    """Return a loaded model compiled, and in the cache for the next run; itself on a GPU, or if only torch can run it.
+
+    Args:
+        kind: of model, as `entry_path` takes it.
+        reference: the model as torch runs it; taken as right.
+        find: returns the compiled model from a cache, the user's if None.
+        fill: writes the network into a folder, and returns the settings to run it with.
+        tokenizer: the content of its `tokenizer.json`.
+        outputs: gives what the model itself says of the fixed texts.
+    """
+    if reference.device != "cpu":
+        return reference
+    try:
+        # A look first: what was compiled stays good on a machine with a GPU that torch cannot use.
+        write = partial(_write_entry, kind, fill=fill, tokenizer=tokenizer, outputs=outputs)
+        return find(None) or _keep_compiled(kind, reference.fingerprint, write, find)
+    except CannotCompileError as error:
+        logging.getLogger(__name__).info("%s is not compiled: %s", reference.name, error)
+        return reference
+
+
+def _keep_compiled(
     kind: str, fingerprint: str, write: Callable[[Path], None], find: Callable[[Path], _Found | None]
 ) -> _Found:
     """Return the compiled model that `find` finds in a cache after `write` wrote its entry there.
 
     If the cache cannot be written the network goes to a temporary folder that is removed with what was found.
-
-    Args:
-        kind: of model, as `entry_path` takes it.
-        fingerprint: of the model.
-        write: writes the entry, given its path.
-        find: reads it, given the root of the cache.
 
     Raises:
         CannotCompileError: the model cannot be exported, or its network does not agree with it.
@@ -83,29 +115,22 @@ def keep_compiled(
     raise CannotCompileError(f"no folder for the network: {failure}")
 
 
-def write_entry(
+def _write_entry(
     kind: str,
     entry: Path,
+    *,
     fill: Callable[[Path], Mapping[str, object]],
     tokenizer: str,
-    reference: Callable[[], np.ndarray[Any, np.dtype[np.float32]]],
+    outputs: Callable[[], NDArray[np.float32]],
 ) -> None:
-    """Write what `read_entry` reads, beside its place and then, complete, into it.
-
-    Args:
-        kind: of model.
-        entry: the folder to make.
-        fill: writes the network into a folder, and returns the settings to run it with.
-        tokenizer: the content of its `tokenizer.json`.
-        reference: gives what the model itself says of the fixed texts.
-    """
+    """Write what `read_entry` reads, beside its place and then, complete, into it."""
     workplace = Path(tempfile.mkdtemp(prefix="draft-", dir=entry.parent))
     draft = workplace / "new"
     draft.mkdir()
     try:
         settings = fill(draft)
         (draft / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
-        np.save(draft / "reference.npy", reference())
+        np.save(draft / "reference.npy", outputs())
         hashes = {}
         for name in ("model.xml", "model.bin", "tokenizer.json", "reference.npy"):
             with (draft / name).open("rb") as file:
@@ -160,25 +185,3 @@ def write_network(module: torch.nn.Module, example: Mapping[str, torch.Tensor], 
     # Tracing runs any model's code, which can raise anything.
     except Exception as error:
         raise CannotCompileError(f"{type(error).__name__}: {error}") from error
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence the warnings, logs and progress bars of torch, transformers and sentence-transformers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from transformers.utils import logging as transformers_logging
-
-        loggers = [logging.getLogger(name) for name in ("transformers", "sentence_transformers", "torch")]
-        levels = [logger.level for logger in loggers]
-        bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-            if bars:
-                transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

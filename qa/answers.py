@@ -36,7 +36,7 @@ class Answer:
         text: the answer, a quote; None where the articles do not say.
         confidence: in [0, 1], that the answer, or the best span if there is none, answers the question.
         citations: where it stands, the best first; empty if there is no answer.
-        hits: the passages that were read.
+        hits: the passages that were found, in the reader's order; not all were read if the first ones decided.
         alternatives: other answers, the best first.
         elapsed: milliseconds by step: `embed`, `retrieve`, `read`, `total`.
     """
@@ -82,7 +82,7 @@ def compose(
     Args:
         question: as asked.
         spans: candidates from several passages on one scale.
-        hits: the passages that were read.
+        hits: the passages that were found.
         source: the document of a hit, and what its file says now.
         min_confidence: below, there is no answer.
         elapsed: milliseconds by step.

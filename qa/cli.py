@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from pincite.index import Index, Progress
+    from pincite.index import Index, SyncReport
     from pincite.qa.pipeline import Pipeline
     from pincite.qa.render import Json, Style
 
@@ -64,8 +64,14 @@ def _explain(error: Exception) -> str:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"pincite: {message}", err=True)
+    _note(message)
     return _ERROR
+
+
+def _note(message: str) -> None:
+    """Print a message on one line of stderr, whatever names are in it."""
+    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(message.split()))
+    click.echo(f"pincite: {line}", err=True)
 
 
 def _index_option(command: Command) -> Command:
@@ -80,6 +86,7 @@ def _models_option(command: Command) -> Command:
     return click.option("--reader", metavar="NAME_OR_DIR", help=reader)(command)
 
 
+_sync_option = click.option("--sync", "sync_first", is_flag=True, help="Update the index first.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
@@ -126,6 +133,7 @@ def index_command(
     from pincite.index import IndexNotFoundError, find_index
     from pincite.index.build import sync
     from pincite.index.store import DEFAULT_FOLDER
+    from pincite.qa.progress_bar import progress_bar
     from pincite.qa.render import report_json, report_text
 
     if folder is None:
@@ -135,7 +143,7 @@ def index_command(
             if not sources:
                 raise
             folder = DEFAULT_FOLDER
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         report = sync(
             folder,
             sources,
@@ -151,13 +159,56 @@ def index_command(
         click.echo(report_text(report, folder), err=True)
 
 
+@cli.command("watch")
+@_index_option
+@click.option(
+    "--debounce",
+    default=500,
+    show_default=True,
+    metavar="MS",
+    type=click.IntRange(0, 60_000),
+    help="Update when nothing has changed for so many milliseconds.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each update, on a line.")
+def watch_command(folder: str | None, debounce: int, as_json: bool) -> None:
+    """Keep the index in step with its sources until Ctrl-C."""
+    from dataclasses import replace
+
+    from pincite.index import Skipped, find_index
+    from pincite.index.watch import Notice, watch
+    from pincite.qa.render import report_json, report_text
+
+    path = folder or find_index()
+    told: set[Skipped] = set()
+    is_news = is_first = True
+    try:
+        for item in watch(path, debounce=debounce / 1000, sync=_bring_in_step):
+            if isinstance(item, Notice):
+                _note(item.message)
+                told.clear()
+                is_news = True
+                continue
+            skipped = tuple(skip for skip in item.skipped if skip not in told)
+            told.update(skipped)
+            if is_news or skipped or item.added or item.changed or item.removed:
+                if as_json:
+                    _print_json(report_json(item))
+                else:
+                    click.echo(report_text(replace(item, skipped=skipped), path), err=True)
+            if is_first:
+                _note("watching for changes; Ctrl-C ends it")
+            is_news = is_first = False
+    except KeyboardInterrupt:
+        _note("stopped watching; what was committed is kept")
+
+
 @cli.command()
 @click.argument("question", nargs=-1, required=True)
 @_index_option
 @click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to read.")
 @click.option("--min-confidence", type=click.FloatRange(0, 1), help="Answer only from this confidence on.")
 @click.option("--all", "all_answers", is_flag=True, help="Show every answer found, not only the best.")
-@click.option("--sync", "sync_first", is_flag=True, help="Update the index first.")
+@_sync_option
 @_models_option
 @_json_option
 @click.pass_context
@@ -196,7 +247,7 @@ def ask(
         click.echo(f"The articles do not say (best guess below the threshold: {answer.confidence:.2f}).", err=True)
     stale = {citation.path for citation in answer.citations if not citation.verified}
     if stale and not as_json:
-        click.echo(f"pincite: not as indexed any more: {', '.join(sorted(stale))}. Update: pincite index", err=True)
+        _note(f"not as indexed any more: {', '.join(sorted(stale))}. Update: pincite index")
     context.exit(_NO_ANSWER if answer.text is None else _ANSWERED)
 
 
@@ -210,6 +261,7 @@ def ask(
     default="hybrid",
     help="What to rank by; full has the best passages read, too.",
 )
+@_sync_option
 @_models_option
 @_json_option
 @click.pass_context
@@ -219,6 +271,7 @@ def search(
     folder: str | None,
     k: int,
     mode: str,
+    sync_first: bool,
     reader: str | None,
     reranker: str | None,
     as_json: bool,
@@ -227,7 +280,8 @@ def search(
     from pincite.qa.render import hits_json, hits_text
 
     text = " ".join(query)
-    hits = _pipeline(_open(folder), reader, reranker).search(text, k, mode=mode)  # type: ignore[arg-type]  # click checked it
+    pipeline = _pipeline(_open(folder, sync_first), reader, reranker)
+    hits = pipeline.search(text, k, mode=mode)  # type: ignore[arg-type]  # click checked it
     if as_json:
         _print_json(hits_json(text, hits))
     elif hits:
@@ -330,11 +384,61 @@ def verify(context: click.Context, folder: str | None) -> None:
     click.echo(f"{held}: all as written, all as in the sources")
 
 
-def _open(folder: str | None, sync_first: bool = False) -> Index:
+@cli.command()
+@_index_option
+def compact(folder: str | None) -> None:
+    """Rewrite the index without what is gone from it; updates do so bit by bit by themselves."""
     from pincite.index import Index, find_index
+    from pincite.qa.render import size_text
 
     path = folder or find_index()
-    return Index.sync(path) if sync_first else Index.open(path)
+    before, after = Index.open(path).stats(), Index.compact(path).stats()
+    click.echo(f"{size_text(before)} -> {size_text(after)}", err=True)
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@_index_option
+@_json_option
+def repair(sources: tuple[str, ...], folder: str | None, as_json: bool) -> None:
+    """Mend a damaged index from its sources; what is damaged is set aside, the rest is kept.
+
+    SOURCEs need naming only where the list of them is itself damaged.
+    """
+    from pincite.index import find_index
+    from pincite.index import repair as repair_index
+    from pincite.qa.progress_bar import progress_bar
+    from pincite.qa.render import report_json, report_text
+
+    path = folder or find_index()
+    with progress_bar() as progress:
+        report = repair_index(path, sources, progress=progress)
+    if report is None:
+        click.echo("Nothing is damaged.", err=True)
+    elif as_json:
+        _print_json(report_json(report))
+    else:
+        click.echo(report_text(report, path), err=True)
+
+
+def _open(folder: str | None, sync_first: bool = False) -> Index:
+    from pincite.index import Index, IndexBusyError, find_index
+
+    path = folder or find_index()
+    if sync_first:
+        try:
+            _bring_in_step(path)
+        except IndexBusyError:
+            _note(f"Another process is writing the index {path}; this is as of its last commit.")
+    return Index.open(path)
+
+
+def _bring_in_step(path: str, sources: Sequence[str] = ()) -> SyncReport:
+    from pincite.index.build import sync
+    from pincite.qa.progress_bar import progress_bar
+
+    with progress_bar(after=2.0) as progress:
+        return sync(path, sources, progress=progress)
 
 
 def _style(stream: object) -> Style:
@@ -347,40 +451,6 @@ def _style(stream: object) -> Style:
 def _print_json(body: Json) -> None:
     import json
 
-    click.echo(json.dumps(body, ensure_ascii=False))
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Callable[[Progress], None] | None]:
-    """Show on a terminal how far a sync has come; nowhere else."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (
-        TextColumn("{task.fields[passages]} passages"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, passages="0", rate="")
-
-        def show(progress: Progress) -> None:
-            share = progress.bytes_read / progress.bytes_total if progress.bytes_total else 1.0
-            expected = progress.passages_found / share if share else None
-            seconds = bar.tasks[task].elapsed or 0.0
-            rate = f"{progress.passages_done / seconds:.0f}/s" if seconds else ""
-            bar.update(
-                task,
-                completed=progress.passages_done,
-                total=expected,
-                passages=f"{progress.passages_done:,}",
-                rate=rate,
-            )
-
-        yield show
+    text = json.dumps(body, ensure_ascii=False)
+    # A name that is no UTF-8 holds halves of surrogate pairs; escaped, a program gets the very name back.
+    click.echo(re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text))

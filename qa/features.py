@@ -7,15 +7,15 @@ offers an answer to them are English; for anything else they are 0 and weigh not
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from pincite.index import Index, Span
-from pincite.index.sentences import Opening, outline
+from pincite.index.sentences import Opening, Outline
 from pincite.index.terms import analyze
 from pincite.qa.retriever import Hit
 
-__all__ = ["Asked", "Sentence", "ask_words", "covered", "kind_asked", "offers", "sentences_of"]
+__all__ = ["Asked", "Sentence", "ask_words", "covered", "kind_asked", "offers", "sentence_around", "sentences_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,9 @@ def ask_words(index: Index, question: str) -> Asked:
     return Asked(idf, kind_asked(question), frozenset(_WORD.findall(question.lower())))
 
 
-def sentences_of(hit: Hit) -> list[Sentence]:
-    """Return the sentences of a hit, in order, without gaps that hold words."""
+def sentences_of(hit: Hit, layout: Outline) -> list[Sentence]:
+    """Return the sentences of a hit, in order, without gaps that hold words; `layout` is that of its text."""
     text, first = hit.passage.text, hit.passage.span.start
-    layout = outline(text)
     spans = [Span(*ends) for ends in zip(layout.starts.tolist(), layout.ends.tolist(), strict=True)]
     terms = [frozenset(analyze(span.of(text))) for span in spans]
     front = _FRONT_MATTER.match(text) if first == 0 else None
@@ -66,6 +65,24 @@ def sentences_of(hit: Hit) -> list[Sentence]:
         place = Span(first + span.start, first + span.end)
         found.append(Sentence(place, span.of(text), terms[i], title | heading | before | after, is_furniture))
     return found
+
+
+def sentence_around(sentences: Sequence[Sentence], place: Span, hit: Hit) -> Sentence:
+    """Return the sentence of a hit in which a span of its document is; the sentences as one, if it touches several.
+
+    Args:
+        sentences: of the hit, as `sentences_of` returns them.
+        place: in the document, one character at least.
+        hit: where both are.
+    """
+    touched = [one for one in sentences if one.span.start < place.end and place.start < one.span.end]
+    if len(touched) == 1:
+        return touched[0]
+    whole = Span(touched[0].span.start, touched[-1].span.end)
+    first = hit.passage.span.start
+    text = hit.passage.text[whole.start - first : whole.end - first]
+    terms, around = (frozenset().union(*sets) for sets in zip(*((s.terms, s.around) for s in touched), strict=True))
+    return Sentence(whole, text, terms, around, all(one.is_furniture for one in touched))
 
 
 # What stands in an article but is no statement of it: a byline, a date line, a question. Front matter, headings too.

@@ -6,6 +6,7 @@ never reach a terminal.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ class Style:
         text = f"{printable(path)}:{line}" + (f":{column}" if column else "")
         if not self.colour:
             return text
-        uri = Path(path.partition("#")[0]).absolute().as_uri()
+        file = path if os.path.exists(path) else path.rpartition("#")[0]  # a record is path#id
+        uri = Path(file).absolute().as_uri()
         return f"\x1b]8;;{uri}\x1b\\{self.paint(text, '36')}\x1b]8;;\x1b\\"
 
 
@@ -189,7 +191,7 @@ def report_text(report: SyncReport, folder: str) -> str:
     if len(report.skipped) > _SHOWN_SKIPS:
         lines.append(f"skipped {len(report.skipped) - _SHOWN_SKIPS:,} more; --json lists them all")
     if report.set_aside:
-        lines.append(f"the old index is kept in {report.set_aside}")
+        lines.append(f"what was damaged is kept in {report.set_aside}")
     skipped = f", {len(report.skipped):,} skipped" if report.skipped else ""
     lines.append(
         f"{report.added:,} added, {report.changed:,} changed, {report.removed:,} removed, "
@@ -197,6 +199,15 @@ def report_text(report: SyncReport, folder: str) -> str:
         f"({count(report.embedded, 'passage')} embedded, {report.seconds:.1f} s)"
     )
     return "\n".join(lines)
+
+
+def size_text(stats: IndexStats) -> str:
+    """Return how large an index is, in segments and on the disk.
+
+    >>> size_text(IndexStats(1, 2, 3, 1, 2_500_000, "", ()))
+    '1 segment, 2.5 MB'
+    """
+    return f"{count(stats.segments, 'segment')}, {stats.bytes / 1e6:.1f} MB"
 
 
 def report_json(report: SyncReport) -> Json:

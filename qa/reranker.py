@@ -9,12 +9,13 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.errors import ModelNotFoundError
+from pincite.index.loading import load_sentence_transformer
 from pincite.index.model_folder import Family, ModelFolder, find_folder
 from pincite.index.tokens import without_surrogates
 from pincite.qa.retriever import Hit
@@ -60,7 +61,7 @@ def load_reranker(model: str) -> Reranker:
     folder = find_folder(model, _RERANKERS)
     try:
         is_reranker = _is_reranker(folder.path)
-    except (OSError, ValueError, TypeError, AttributeError, LookupError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise ModelNotFoundError(
             f"The model {folder.name} cannot be read: {error}. Check the files in {folder.path}"
         ) from error
@@ -124,28 +125,10 @@ def _is_reranker(folder: Path) -> bool:
 
 
 def _load(folder: ModelFolder, device: str | None) -> CrossEncoder:
-    from pincite.index.tracing import quiet
-
-    with quiet():
-        from sentence_transformers import CrossEncoder
-
-        try:
-            model: Any = CrossEncoder(
-                str(folder.path),
-                device=device,
-                local_files_only=True,
-                trust_remote_code=False,
-                model_kwargs={"use_safetensors": True},
-            )
-        # Whatever a broken or foreign model makes the libraries raise: the user can act on it by its message.
-        except Exception as error:
-            cause = " ".join(str(error).split())[:300]
-            raise ModelNotFoundError(
-                f"The model {folder.name} cannot be loaded: {cause}. Check its files, or choose another model"
-            ) from error
+    model: CrossEncoder = load_sentence_transformer("CrossEncoder", folder, device)
     if model.num_labels != 1:
         raise ModelNotFoundError(
             f"The model {folder.name} gives {model.num_labels} scores to a pair of texts, a re-ranker one. "
             "Choose another model"
         )
-    return model.float().eval()
+    return model

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.errors import ModelNotFoundError
+from pincite.index.loading import LOCAL, loading
 from pincite.index.model_folder import ModelFolder
 from pincite.index.padding import Inputs, by_length
 from pincite.index.tokens import definition_of, load_tokenizer
-from pincite.index.tracing import INPUTS, keep_compiled, quiet, write_entry, write_network
+from pincite.index.tracing import INPUTS, compiled_if_possible, write_network
 from pincite.qa import packaged_reader
 from pincite.qa.span_model import KIND, CompiledReader, Window, check_pieces, find_compiled, windows_of
 from pincite.qa.span_pairs import Piece, cut
@@ -49,20 +50,16 @@ class TorchReader:
         self.fingerprint = folder.fingerprint
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self._lock = threading.Lock()
-        with quiet():
-            try:
-                model, self.tokenizer, self.inputs, self.null_id = _load(folder)
-                self.model = model.to(self.device)
-                # What cannot be read at all is told now, and not by the first question.
-                self.read("who?", ["", "one text " * self.inputs.window])
-            except ModelNotFoundError:
-                raise
-            # Whatever a broken or foreign model makes the libraries raise: the user can act on it by its message.
-            except Exception as error:
-                cause = " ".join(str(error).split())[:300]
-                raise ModelNotFoundError(
-                    f"The model {folder.name} cannot be loaded: {cause}. Check its files, or choose another model"
-                ) from error
+        with loading(folder.name):
+            model, self.tokenizer, self.inputs, self.null_id = _load(folder)
+            self.model = model.to(self.device)
+            # What cannot be read at all is told now, and not by the first question.
+            windows = self.read("who?", ["", "one text " * self.inputs.window])
+        if not np.isfinite([one.null for one in windows]).all():
+            raise ModelNotFoundError(
+                f"The model {folder.name} gives scores that are no numbers: its weights are damaged. "
+                "Choose another model"
+            )
 
     def read(self, question: str, texts: Sequence[str]) -> list[Window]:
         """Return what the model says of each text; see `SpanModel`."""
@@ -85,34 +82,21 @@ class TorchReader:
         return found
 
 
-def compile_reader(folder: ModelFolder, reference: TorchReader) -> CompiledReader:
-    """Return the compiled reader of a loaded model, written to the cache for the next run.
-
-    Args:
-        folder: the model.
-        reference: the same model, on the CPU; taken as right.
-
-    Raises:
-        CannotCompileError: the model cannot be exported, or its scores do not agree.
-    """
-    return keep_compiled(
-        KIND, folder.fingerprint, partial(_write, reference), lambda cache: find_compiled(folder, cache=cache)
-    )
-
-
-def _write(reference: TorchReader, entry: Path) -> None:
+def compile_reader(folder: ModelFolder, reference: TorchReader) -> CompiledReader | TorchReader:
+    """Return a loaded model compiled; see `compiled_if_possible`."""
     pieces = check_pieces(reference.tokenizer, reference.inputs.window, reference.null_id)
-    write_entry(
+    return compiled_if_possible(
         KIND,
-        entry,
-        partial(_export, reference),
-        reference.tokenizer,
-        lambda: np.concatenate(reference.logits(pieces)),
+        reference,
+        lambda cache: find_compiled(folder, cache=cache),
+        fill=partial(_export, reference, pieces[5:7]),
+        tokenizer=reference.tokenizer,
+        outputs=lambda: np.concatenate(reference.logits(pieces)),
     )
 
 
-def _export(reference: TorchReader, draft: Path) -> dict[str, object]:
-    """Write model.xml and model.bin; return the settings to run them with."""
+def _export(reference: TorchReader, example: Sequence[Piece], draft: Path) -> dict[str, object]:
+    """Write model.xml and model.bin, traced with an example; return the settings to run them with."""
     import torch
 
     model, names = reference.model, reference.inputs.names
@@ -126,8 +110,7 @@ def _export(reference: TorchReader, draft: Path) -> dict[str, object]:
             output = self.model(**dict(zip(names, values, strict=True)))
             return torch.stack([output.start_logits, output.end_logits], dim=-1)
 
-    pieces = check_pieces(reference.tokenizer, reference.inputs.window, reference.null_id)[5:7]
-    feed = reference.inputs.feed([piece.ids for piece in pieces], [piece.types for piece in pieces])
+    feed = reference.inputs.feed([piece.ids for piece in example], [piece.types for piece in example])
     write_network(Network(), {name: torch.from_numpy(value) for name, value in feed.items()}, draft)
     return {**asdict(reference.inputs), "null_id": reference.null_id}
 
@@ -140,9 +123,8 @@ def _load(folder: ModelFolder) -> tuple[Any, str, Inputs, int]:
         return model, definition_of(tokenizer, folder.name), inputs, int(tokenizer.token_to_id("[CLS]"))
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer
 
-    local = {"local_files_only": True, "trust_remote_code": False}
     model, loading = AutoModelForQuestionAnswering.from_pretrained(
-        str(folder.path), use_safetensors=True, output_loading_info=True, **local
+        str(folder.path), use_safetensors=True, output_loading_info=True, **LOCAL
     )
     # transformers fills in for weights that are not there, and only warns.
     if missing := sorted(loading["missing_keys"]):
@@ -150,7 +132,7 @@ def _load(folder: ModelFolder) -> tuple[Any, str, Inputs, int]:
             f"The model {folder.name} is not trained to find answers: it has no weights {missing[0]}. "
             "Give an extractive question-answering model"
         )
-    tokenizer = AutoTokenizer.from_pretrained(str(folder.path), use_fast=True, **local)
+    tokenizer = AutoTokenizer.from_pretrained(str(folder.path), use_fast=True, **LOCAL)
     if tokenizer.cls_token_id is None:
         raise ModelNotFoundError(
             f"The model {folder.name} has no [CLS] token, whose scores tell that a text has no answer. "

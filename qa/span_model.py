@@ -6,9 +6,8 @@ its place. torch is the reference; on a CPU the model is compiled once and then 
 
 from __future__ import annotations
 
-import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -21,7 +20,6 @@ from numpy.typing import NDArray
 from pincite.index.model_folder import Family, ModelFolder, find_folder
 from pincite.index.network import (
     Agreement,
-    CannotCompileError,
     Network,
     Run,
     core_count,
@@ -121,18 +119,10 @@ def load_reader(model: str | None = None) -> SpanModel:
     else:
         folder = find_folder(model, READERS)
     if not has_gpu() and (compiled := find_compiled(folder)):
-        return _with_fallback(compiled, folder)
+        return compiled
     from pincite.qa.span_export import TorchReader, compile_reader
 
-    reference = TorchReader(folder)
-    if reference.device != "cpu":
-        return reference
-    try:
-        # Another look: what was compiled stays good on a machine with a GPU that torch cannot use.
-        return _with_fallback(find_compiled(folder) or compile_reader(folder, reference), folder)
-    except CannotCompileError as error:
-        logging.getLogger(__name__).info("%s is not compiled: %s", folder.name, error)
-        return reference
+    return compile_reader(folder, TorchReader(folder))
 
 
 def is_compiled() -> bool:
@@ -144,27 +134,16 @@ def is_compiled() -> bool:
     return not has_gpu() and find_compiled(packaged_reader.find_packaged()) is not None
 
 
-def _with_fallback(compiled: CompiledReader, folder: ModelFolder) -> CompiledReader:
-    def load() -> SpanModel:
-        from pincite.qa.span_export import TorchReader
-
-        return TorchReader(folder)
-
-    compiled.fallback = load
-    return compiled
-
-
 class CompiledReader:
     """A SpanModel that runs a compiled model on the CPU; tokenizer and network are loaded when first used.
 
-    Attributes:
-        fallback: makes the reader used instead should the network not run, or not agree, on this machine.
+    Should the network not run, or not agree, on this machine, torch does the work.
     """
 
     def __init__(self, entry: Path, folder: ModelFolder, inputs: Inputs, null_id: int, tokenizer: str) -> None:
         self.name = folder.name
         self.fingerprint = folder.fingerprint
-        self.fallback: Callable[[], SpanModel] | None = None
+        self._folder = folder
         self._inputs = inputs
         self._null_id = null_id
         self._tokenizer = tokenizer
@@ -188,11 +167,11 @@ class CompiledReader:
 
     def _other(self) -> SpanModel:
         """Return the reader that does the work instead."""
+        from pincite.qa.span_export import TorchReader
+
         with self._fallback_lock:
             if self._instead is None:
-                if self.fallback is None:
-                    raise CannotCompileError(f"{self.name} does not run here")
-                self._instead = self.fallback()
+                self._instead = TorchReader(self._folder)
             return self._instead
 
 

@@ -12,14 +12,13 @@ import random
 import re
 import statistics
 import sys
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench_ask import cold, warm
+from bench_scale import scale, update
 from timing import interleaved, machine
 
 if TYPE_CHECKING:
@@ -126,40 +125,6 @@ def embed(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def update(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Sync a folder of small articles: at first, without any change, and after a change of one of them."""
-    from pincite.index import Index
-
-    steps: dict[str, list[float]] = {"no change": [], "one changed": []}
-    with tempfile.TemporaryDirectory() as folder:
-        for number in range(arguments.files):
-            place = Path(folder, "articles", f"{number % 100:02}")
-            place.mkdir(parents=True, exist_ok=True)
-            (place / f"{number}.txt").write_text(f"Note {number}\n\nParcel {number} weighs {number * 7} grams.\n")
-        started = time.perf_counter()
-        index = Index.sync(f"{folder}/.pincite", [f"{folder}/articles"])
-        first = time.perf_counter() - started
-        embedder = index.embedder
-        embedder.embed_passages(["loaded before the clock starts"])
-        for turn in range(arguments.rounds):
-            started = time.perf_counter()
-            Index.sync(f"{folder}/.pincite")
-            steps["no change"].append(time.perf_counter() - started)
-            Path(folder, "articles", "07", "7.txt").write_text(f"Note 7\n\nParcel 7 weighs {turn} tons.\n")
-            started = time.perf_counter()
-            index = Index.sync(f"{folder}/.pincite", embedder=embedder)
-            steps["one changed"].append(time.perf_counter() - started)
-        assert index.report is not None and index.report.changed == index.report.embedded == 1
-    return {
-        "bench": "update",
-        "files": arguments.files,
-        "first_s": round(first, 2),
-        "no_change_s": round(statistics.median(steps["no change"]), 3),
-        "one_changed_s": round(statistics.median(steps["one changed"]), 3),
-        **machine(arguments.rounds),
-    }
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one bench and print its JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -181,10 +146,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     command.add_argument("--work", type=Path, help="folder for the index, to be used again (a temporary one)")
     command.add_argument("--reader", metavar="NAME_OR_DIR", help="an extractive model (pincite's own)")
     command.set_defaults(run=warm)
-    command = benches.add_parser("update", help=update.__doc__)
-    command.add_argument("--files", type=int, default=10_000, help="articles (10,000)")
-    command.add_argument("--rounds", type=int, default=5, help="of each step (5)")
-    command.set_defaults(run=update)
+    for bench, passages in ((scale, [10_000, 100_000]), (update, [10_000])):
+        command = benches.add_parser(bench.__name__, help=bench.__doc__)
+        command.add_argument("corpus", nargs="?", type=Path, default=SEEDS, help="folder or .jsonl of articles; seeds/")
+        command.add_argument("--passages", type=int, nargs="+", default=passages, help="sizes to be measured")
+        command.add_argument("--work", type=Path, help="folder for corpora and indexes, to be used again (temporary)")
+        command.add_argument("--sample", type=int, default=20_000, help="passages to be embedded at first (20,000)")
+        if bench is update:
+            command.add_argument("--rounds", type=int, default=60, help="articles to be replaced (60)")
+        command.set_defaults(run=bench)
     arguments = parser.parse_args(argv)
     json.dump(arguments.run(arguments), sys.stdout)
     print()

@@ -24,7 +24,7 @@ from reader_data import Question, read_sets, twist
 
 from pincite.index import Index
 from pincite.qa.metrics import f1
-from pincite.qa.reader import FEATURES, RERANKED, measure
+from pincite.qa.reader import RERANKED, WEIGHTS, measure
 from pincite.qa.retriever import retrieve
 from pincite.qa.span_model import SpanModel, load_reader
 
@@ -75,14 +75,14 @@ def ask(index: Index, model: SpanModel, question: Question, answers: tuple[str, 
     margins: dict[tuple[str, int], float] = {}
     for one in readings:
         key = (one.hit.path, one.hit.passage.span.start)
-        margins[key] = max(margins.get(key, -np.inf), one.features[0])
+        margins[key] = max(margins.get(key, -np.inf), one.features["margin"])
     gold = f"#{question.context}"
     ranking = [
         (hit.score, margins.get((hit.path, hit.passage.span.start), 0.0), hit.path.endswith(gold)) for hit in hits
     ]
     read = {(hit.path, hit.passage.span.start) for hit in hits[:PASSAGES]}
     readings = [one for one in readings if (one.hit.path, one.hit.passage.span.start) in read]
-    features = np.array([one.features for one in readings], np.float64).reshape(-1, len(FEATURES))
+    features = np.array([[one.features[name] for name in WEIGHTS] for one in readings]).reshape(-1, len(WEIGHTS))
     right = np.array([f1(one.text, answers) >= 0.5 for one in readings], np.bool_) & (not is_absent)
     is_gold = np.array([one.hit.path.endswith(gold) for one in readings], np.bool_)
     # The same words elsewhere may answer or not: such a span teaches nothing.
@@ -209,14 +209,14 @@ def main() -> None:
     for one in asked_of:
         answers = tuple(contexts[one.context][a:b] for a, b in one.answers)
         asked.append(ask(index, model, one, answers, one.context in absent))
-        if one.context not in absent and (text := twist(one.text, [contexts[one.context]], draw)) is not None:
-            asked.append(ask(index, model, replace(one, text=text), answers, True))
+        if one.context not in absent and (change := twist(one.text, [contexts[one.context]], draw)) is not None:
+            asked.append(ask(index, model, replace(one, text=change.question), answers, True))
     weights, bias = fit_spans(asked)
     slope, offset, chance, right = calibrate(asked)
     order = [one for fold in range(5) for one in asked[fold::5]]
     result = {
         "questions": len(asked),
-        "weights": dict(zip(FEATURES, (slope * weights).round(3).tolist(), strict=True)),
+        "weights": dict(zip(WEIGHTS, (slope * weights).round(3).tolist(), strict=True)),
         "bias": round(slope * bias + offset, 3),
         "ranking": fit_ranking(asked),
         "held out": summary(chance, right, np.array([one.is_absent for one in order])),

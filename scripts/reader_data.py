@@ -115,6 +115,7 @@ def mine(contexts: Sequence[str], questions: Sequence[Question], work: Path) -> 
     index = Index.sync(work / "index", [corpus])
     asked = [i for i, question in enumerate(questions) if question.answers and question.set in MINED_SETS]
     vectors = index.embedder.embed_passages([questions[i].text for i in asked])
+    held_back = {question.context for question in questions if question.is_held_back}
     context_of: dict[str, int] = {}
     found: dict[int, list[tuple[int, int, int]]] = {}
     for i, vector in zip(asked, vectors, strict=True):
@@ -127,7 +128,7 @@ def mine(contexts: Sequence[str], questions: Sequence[Question], work: Path) -> 
                 context_of[passage.document_id] = int(hit.path.rpartition("#")[2])
             context = context_of[passage.document_id]
             text = f" {normalize_answer(passage.text)} "
-            if context != question.context and not any(answer in text for answer in words):
+            if context != question.context and context not in held_back and not any(answer in text for answer in words):
                 kept.append((context, passage.span.start, passage.span.end))
         if kept:
             found[i] = kept[:MINED]
@@ -166,8 +167,10 @@ class Sampler:
         self._set_of = {question.context: question.set for question in questions}
         for i, question in enumerate(questions):
             self._in_set.setdefault(question.set, []).append(i)
-            if len(self._ids[question.context]) <= SHORT:
-                self._short.setdefault(question.set, []).append(question.context)
+        held_back = {question.context for question in questions if question.is_held_back}
+        for context, name in self._set_of.items():
+            if context not in held_back and len(self._ids[context]) <= SHORT:
+                self._short.setdefault(name, []).append(context)
 
     def epoch(self, number: int) -> list[Example]:
         """Return the examples of an epoch, in the order of their drawing."""
@@ -196,10 +199,10 @@ class Sampler:
             offsets = self._offsets[context]
             tokens = np.flatnonzero((offsets[:, 0] >= start) & (offsets[:, 1] <= end))[:WINDOW]
             return self._joined(self._asked[i], self._ids[context][tokens], -1, -1)
-        others = self._short.get(question.set, ())
-        if kind == "mined" and len(self._ids[question.context]) <= SHORT and len(others) > 20:
-            drawn = [self._ids[c] for c in draw.sample(others, draw.randint(1, 5)) if c != question.context]
-            return self._joined(self._asked[i], np.concatenate([*drawn, self._ids[0][:0]])[:WINDOW], -1, -1)
+        if kind == "mined" and len(self._ids[question.context]) <= SHORT:
+            answers = [normalize_answer(self.contexts[question.context][a:b]) for a, b in question.answers]
+            drawn = self._others(question.context, WINDOW, answers, draw)
+            return self._joined(self._asked[i], np.concatenate(drawn), -1, -1) if drawn else None
         if kind == "cut":
             return self._cut(i, draw)
         if kind == "twisted":
@@ -294,15 +297,26 @@ class Sampler:
 
     def _placed(self, asked: Ids, context: int, window: Ids, start: int, end: int, draw: random.Random) -> Example:
         """Return an example with a window; a short one mostly among others."""
-        shorts = self._short.get(self._set_of[context], ())
-        if len(window) <= SHORT and len(shorts) > 20 and draw.random() < AMONG:
-            others = [self._ids[c] for c in draw.sample(shorts, draw.randint(1, 5)) if c != context]
+        if len(window) <= SHORT and draw.random() < AMONG:
+            others = self._others(context, WINDOW - len(window), (), draw)
             place = draw.randint(0, len(others))
             before = np.concatenate([*others[:place], window[:0]])
             window = np.concatenate([before, window, *others[place:]])
             if start >= 0:
                 start, end = start + len(before), end + len(before)
         return self._joined(asked, window, start, end)
+
+    def _others(self, context: int, room: int, answers: Sequence[str], draw: random.Random) -> list[Ids]:
+        """Return a few short contexts of the same set, at most `room` tokens of them, without any of some answers."""
+        shorts = self._short.get(self._set_of[context], ())
+        others: list[Ids] = []
+        for other in draw.sample(shorts, draw.randint(1, 5)) if len(shorts) > 20 else ():
+            text = f" {normalize_answer(self.contexts[other])} " if answers else ""
+            if other == context or len(self._ids[other]) > room or any(f" {answer} " in text for answer in answers):
+                continue
+            others.append(self._ids[other])
+            room -= len(self._ids[other])
+        return others
 
     def _joined(self, asked: Ids, window: Ids, start: int, end: int) -> Example:
         ids = np.concatenate([[self._cls], asked, [self._sep], window, [self._sep]])

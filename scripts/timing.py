@@ -1,12 +1,17 @@
-"""Functions -> how long they take, side by side, and on which machine."""
+"""Functions -> how long they take, side by side, how much memory, and on which machine."""
 
 from __future__ import annotations
 
 import os
 import platform
 import re
+import resource
+import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -50,3 +55,60 @@ def machine(rounds: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "load_average": round(os.getloadavg()[0], 1),
     }
+
+
+@dataclass(slots=True)
+class Memory:
+    """Memory of this process, in MB (10**6 bytes).
+
+    Attributes:
+        resident_mb: all of it.
+        anonymous_mb: what only this process can have; 0 where the system does not tell.
+        mapped_mb: pages of files, which the system may drop and read again.
+    """
+
+    resident_mb: int = 0
+    anonymous_mb: int = 0
+    mapped_mb: int = 0
+
+
+def memory() -> Memory:
+    """Return what memory this process has now; on systems other than Linux the most that it had so far."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        unit = 1 if sys.platform == "darwin" else 1024
+        return Memory(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 10**6)
+    found = dict(re.findall(r"(VmRSS|RssAnon|RssFile):\s*(\d+) kB", status.read_text()))
+    return Memory(*(int(found[name]) * 1024 // 10**6 for name in ("VmRSS", "RssAnon", "RssFile")))
+
+
+@contextmanager
+def peak_memory(every: float = 0.02) -> Iterator[Memory]:
+    """Watch this process's memory and leave the greatest of each kind in what is yielded."""
+    peak, is_over = memory(), threading.Event()
+
+    def look() -> None:
+        now = memory()
+        peak.resident_mb = max(peak.resident_mb, now.resident_mb)
+        peak.anonymous_mb = max(peak.anonymous_mb, now.anonymous_mb)
+        peak.mapped_mb = max(peak.mapped_mb, now.mapped_mb)
+
+    def watch() -> None:
+        while not is_over.wait(every):
+            look()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        is_over.set()
+        watcher.join()
+        look()
+
+
+def written_bytes() -> int:
+    """Return the bytes that this process has written to files so far; 0 where the system does not tell."""
+    status = Path("/proc/self/io")
+    found = re.search(r"wchar: (\d+)", status.read_text()) if status.exists() else None
+    return int(found[1]) if found else 0

@@ -111,6 +111,17 @@ def work(
     rank: int, count: int, arguments: argparse.Namespace, sampler: Sampler, shared: torch.Tensor | None, barrier: Any
 ) -> None:
     """Train as one of `count` workers that make the same steps; the first prints and saves."""
+    try:
+        _work(rank, count, arguments, sampler, shared, barrier)
+    except BaseException:
+        if barrier is not None:
+            barrier.abort()  # the others would wait for ever
+        raise
+
+
+def _work(
+    rank: int, count: int, arguments: argparse.Namespace, sampler: Sampler, shared: torch.Tensor | None, barrier: Any
+) -> None:
     torch.manual_seed(arguments.seed)
     keep_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -15,25 +12,18 @@ from pincite.index.agreement import check_texts
 from pincite.index.compiled import CompiledEmbedder, unit_rows
 from pincite.index.embedder import SentenceTransformerEmbedder
 from pincite.index.model_folder import cache_folder, find_model
+from tests.conftest import run_offline
 
 QUESTIONS = ["who sits on the board?", "", "🚲", "a\0b", "what " * 10_000, "Wo ist der Fluß?"]
 
-# Every way out of Python to the network is noted in a file, since a forked child or a caught error would hide it.
 CHILD = """
-import os, sys
-def note(event, arguments):
-    if event in {"socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname", "urllib.Request"}:
-        with open(sys.argv[1], "a") as file:
-            file.write(f"{event} {arguments}\\n")
-        raise OSError("the network is out of bounds")
-sys.addaudithook(note)
 from pincite.index import load_embedder
 embedder = load_embedder()
 embedder.token_offsets(["one text"])
-assert "openvino" not in sys.modules or sys.argv[2] == "compiles"
+assert "openvino" not in sys.modules or "torch" in sys.modules
 assert abs(float(embedder.embed_query("who sits on the board?") @ embedder.embed_query("who is on the board?"))) >= 0.7
 assert len(embedder.embed_passages(["one text", "two texts"])) == 2
-print(type(embedder).__name__, *sorted(sys.modules))
+print(type(embedder).__name__)
 """
 
 
@@ -46,32 +36,15 @@ def embedder() -> CompiledEmbedder:
     return found
 
 
-def run_child(tmp_path: Path, cache: Path, kind: str) -> list[str]:
-    """Return what CHILD prints; assert that it never tried to reach the network."""
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "HF_HUB_OFFLINE"}}
-    environment |= {"HOME": str(home), "PINCITE_CACHE": str(cache)}
-    attempts = tmp_path / "attempts"
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(attempts), kind], env=environment, capture_output=True, text=True, check=False
-    )
-    assert child.returncode == 0, child.stderr
-    assert child.stderr == ""
-    assert not attempts.exists(), attempts.read_text()
-    assert not (home / "intel").exists()  # where OpenVINO's telemetry keeps its identity
-    return child.stdout.split()
-
-
 def test_a_cached_model_needs_neither_torch_nor_the_network(embedder: CompiledEmbedder, tmp_path: Path) -> None:
-    printed = run_child(tmp_path, cache_folder(), "cached")
+    printed = run_offline(CHILD, tmp_path, cache_folder())
     assert printed[0] == "CompiledEmbedder"
     assert not {"torch", "transformers", "sentence_transformers", "huggingface_hub", "openvino_telemetry"} & {*printed}
 
 
 @pytest.mark.slow
 def test_compiling_needs_no_network(tmp_path: Path) -> None:
-    printed = run_child(tmp_path, tmp_path / "cache", "compiles")
+    printed = run_offline(CHILD, tmp_path, tmp_path / "cache")
     assert "openvino_telemetry" not in printed
     assert "torch" in printed
 

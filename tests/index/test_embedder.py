@@ -12,11 +12,11 @@ import pytest
 
 from pincite.index import ModelNotFoundError, load_embedder
 from pincite.index.embedder import Embedder, SentenceTransformerEmbedder
+from pincite.index.loading import quiet
 from pincite.index.model_folder import DEFAULT_MODEL, file_hashes, find_model
 from pincite.index.tokens import TextTokenizer
+from tests.tiny_models import damages, save_tiny_bert
 
-WORDS = ["the", "a", "harbour", "office", "closes", "at", "noon", "who", "repaired", "west", "gate", "query", "passage"]
-WORDS += [":", ".", "?", ",", "##s"]
 TEXTS = ["", "the harbour office closes", "Who repaired the WEST gate?", "a " * 500, "noon\0noon 🚲 \ud800", "harbours"]
 
 
@@ -36,36 +36,13 @@ def fake_model(folder: Path, weights: bytes = b"weights") -> Path:
     return folder
 
 
-def save_tiny_bert(folder: Path, *, pooling: str = "mean", normalize: bool = True, **options: Any) -> Path:
-    """Save a sentence-transformers model of random weights, two layers of 32 columns, as its library does."""
-    from pincite.index.tracing import quiet
-
+def save_tiny_encoder(folder: Path, *, pooling: str = "mean", normalize: bool = True, **options: Any) -> Path:
+    """Save a sentence-transformers model of random weights as its library does."""
+    source = save_tiny_bert(folder.with_name(f"{folder.name}-bert"), "BertModel")
     with quiet():
-        import torch
         from sentence_transformers import SentenceTransformer
         from sentence_transformers.models import Normalize, Pooling, Transformer
-        from tokenizers import BertWordPieceTokenizer
-        from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-        source = folder.with_name(f"{folder.name}-bert")
-        source.mkdir()
-        vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
-        (source / "vocab.txt").write_text("\n".join(vocabulary))
-        torch.manual_seed(5)
-        config = BertConfig(
-            vocab_size=len(vocabulary),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=64,
-            initializer_range=0.3,
-        )
-        BertModel(config).save_pretrained(source)
-        words = BertWordPieceTokenizer(str(source / "vocab.txt"), lowercase=True)
-        marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-        tokenizer = PreTrainedTokenizerFast(tokenizer_object=words._tokenizer, **marks)  # type: ignore[no-untyped-call]
-        tokenizer.save_pretrained(source)
         include_prompt = options.pop("include_prompt", True)
         modules = [Transformer(str(source), max_seq_length=50)]
         modules.append(Pooling(32, pooling, include_prompt=include_prompt))
@@ -187,7 +164,7 @@ def test_offsets_point_at_characters() -> None:
 def test_any_model_has_its_own_pooling_prompts_and_window(
     tmp_path: Path, pooling: str, prompts: dict[str, str] | None
 ) -> None:
-    folder = save_tiny_bert(tmp_path / "tiny", pooling=pooling, normalize=pooling == "cls", prompts=prompts)
+    folder = save_tiny_encoder(tmp_path / "tiny", pooling=pooling, normalize=pooling == "cls", prompts=prompts)
     embedder = load_embedder(str(folder))
     assert type(embedder).__name__ == "CompiledEmbedder"
     again = load_embedder(str(folder))
@@ -215,7 +192,7 @@ def test_any_model_has_its_own_pooling_prompts_and_window(
 @pytest.mark.slow
 def test_prompts_left_out_of_the_pooling_stay_with_sentence_transformers(tmp_path: Path) -> None:
     prompts = {"query": "query: ", "document": "passage: "}
-    folder = save_tiny_bert(tmp_path / "tiny", include_prompt=False, prompts=prompts)
+    folder = save_tiny_encoder(tmp_path / "tiny", include_prompt=False, prompts=prompts)
     embedder = load_embedder(str(folder))
     assert isinstance(embedder, SentenceTransformerEmbedder)
     check_embedder(embedder)
@@ -225,21 +202,14 @@ def test_prompts_left_out_of_the_pooling_stay_with_sentence_transformers(tmp_pat
 
 @pytest.mark.slow
 def test_an_unwritable_or_damaged_cache_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = save_tiny_bert(tmp_path / "tiny")
+    folder = save_tiny_encoder(tmp_path / "tiny")
     expected = load_embedder(str(folder)).embed_passages(TEXTS)
     (entry,) = (tmp_path / "cache" / "embedders").iterdir()
-    pristine = shutil.copytree(entry, tmp_path / "pristine")
-    for file in sorted(file.name for file in entry.iterdir()):
-        for damage in ("flip", "cut", "delete"):
-            data = bytearray((pristine / file).read_bytes())
-            data[len(data) // 2] ^= 0x55
-            if damage == "delete":
-                (entry / file).unlink()
-            else:
-                (entry / file).write_bytes(data if damage == "flip" else data[: len(data) // 2])
-            again = load_embedder(str(folder))
-            assert (again.embed_passages(TEXTS) * expected).sum(axis=1).min() >= 0.999, (file, damage)
-            assert {name.name for name in pristine.iterdir()} == {name.name for name in entry.iterdir()}
+    files = {path.name for path in entry.iterdir()}
+    for damage in damages(entry):
+        again = load_embedder(str(folder))
+        assert (again.embed_passages(TEXTS) * expected).sum(axis=1).min() >= 0.999, damage
+        assert {path.name for path in entry.iterdir()} == files
     assert [path.name for path in entry.parent.iterdir()] == [entry.name]
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PINCITE_CACHE", str(tmp_path / "file" / "cache"))
@@ -250,7 +220,7 @@ def test_an_unwritable_or_damaged_cache_is_no_obstacle(tmp_path: Path, monkeypat
 
 @pytest.mark.slow
 def test_without_openvino_sentence_transformers_does_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = save_tiny_bert(tmp_path / "tiny")
+    folder = save_tiny_encoder(tmp_path / "tiny")
     expected = load_embedder(str(folder)).embed_query(TEXTS[1])
     for name in [name for name in sys.modules if name == "openvino" or name.startswith("openvino.")]:
         monkeypatch.delitem(sys.modules, name)

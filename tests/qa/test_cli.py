@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -195,9 +196,33 @@ def test_damaged_index_is_one_line(tmp_path: Path) -> None:
     manifest = tmp_path / ".pincite" / "manifest.json"
     manifest.write_text(manifest.read_text()[:-40])
     for command in (["ask", "x"], ["index"], ["status"], ["verify"], ["index", "a.txt"]):
-        one_error(pincite(*command, cwd=tmp_path), "damaged", "--rebuild")
+        one_error(pincite(*command, cwd=tmp_path), "damaged", "pincite repair")
     assert pincite("index", "--rebuild", "a.txt", cwd=tmp_path).returncode == 0
     assert pincite("verify", cwd=tmp_path).returncode == 0
+
+
+def test_damaged_segment_is_repaired_by_the_command_that_the_error_names(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The ferry to Horta leaves at nine.")
+    assert pincite("index", "a.txt", cwd=tmp_path).returncode == 0
+    (segment,) = (tmp_path / ".pincite").glob("seg-*")
+    segment.write_bytes(segment.read_bytes()[:-1000])
+    one_error(pincite("ask", "when does the ferry leave?", cwd=tmp_path), "damaged", "Repair it: pincite repair")
+    repaired = pincite("repair", cwd=tmp_path)
+    assert repaired.returncode == 0 and "kept in .pincite.aside-1" in repaired.stderr
+    assert pincite("ask", "when does the ferry leave?", cwd=tmp_path).returncode == 0
+    again = pincite("repair", cwd=tmp_path)
+    assert (again.returncode, again.stderr) == (0, "Nothing is damaged.\n")
+
+
+def test_compact_says_what_it_saved(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The ferry to Horta leaves at nine.")
+    pincite("index", "a.txt", cwd=tmp_path)
+    (tmp_path / "a.txt").write_text("The ferry to Horta leaves at ten.")
+    pincite("index", cwd=tmp_path)
+    compacted = pincite("compact", cwd=tmp_path)
+    assert compacted.returncode == 0
+    assert re.fullmatch(r"2 segments, \d\.\d MB -> 1 segment, \d\.\d MB\n", compacted.stderr)
+    one_error(pincite("compact", "--index", "nowhere", cwd=tmp_path), "No index in nowhere")
 
 
 def test_full_disk_is_one_line_and_keeps_the_index(tmp_path: Path) -> None:

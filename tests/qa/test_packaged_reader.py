@@ -72,7 +72,7 @@ def test_damaged_weights_are_one_line_that_says_what_to_do(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_weights_are_rounded_rows_beside_the_default_models_word_vectors(tmp_path: Path) -> None:
-    from pincite.index.tracing import quiet
+    from pincite.index.loading import quiet
 
     with quiet():
         import torch

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from pincite.index import Index, QuestionError
 from pincite.qa import Answer, Pipeline
-from tests.conftest import HashingEmbedder
+from pincite.qa.pipeline import DECISIVE
+from pincite.qa.reader import RERANKED
+from pincite.qa.span_model import Window
+from tests.conftest import HashingEmbedder, KnowingReader
 
 QUESTIONS = ["Who sits on the board?", "When does the train leave?", "how many carp are there", "rosés?", "\u202e??"]
 
@@ -42,6 +48,79 @@ def test_threads_get_the_answers_of_one_generation_while_it_is_replaced(
         assert all(answer.result() for answer in answers)
     renewed = Pipeline(fresh.refresh()).ask("When does the train leave?", min_confidence=0)
     assert any("leaves at 4" in hit.passage.text for hit in renewed.hits)
+
+
+class NotingReader(KnowingReader):
+    """A KnowingReader that notes what it is given to read."""
+
+    def __init__(self, question: str, answer: str) -> None:
+        super().__init__({question: answer})
+        self.texts: list[str] = []
+
+    def read(self, question: str, texts: Sequence[str]) -> list[Window]:
+        self.texts += texts
+        return super().read(question, texts)
+
+
+@pytest.fixture
+def keepers(tmp_path: Path, embedder: HashingEmbedder) -> Index:
+    """Six articles of one passage each; the first fits "Who keeps the lamp?" best."""
+    for n, name in enumerate(["Ann", "Bob", "Cid", "Dan", "Eve", "Fay"]):
+        (tmp_path / f"{n}.txt").write_text(f"{name} keeps the lamp{' of the old light house by the sea' * n}.\n")
+    return Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+
+
+def test_reading_stops_where_the_first_passages_decide(keepers: Index) -> None:
+    question = "Who keeps the lamp?"
+    reader = NotingReader(question, "Ann")
+    answer = Pipeline(keepers, reader=reader).ask(question)
+    assert answer.text == "Ann" and answer.confidence >= DECISIVE
+    assert 0 < len(reader.texts) < len(answer.hits) == 6
+    assert any("Ann" in text for text in reader.texts)
+    thorough = NotingReader(question, "Ann")
+    assert Pipeline(keepers, reader=thorough).ask(question, read_all=True).text == "Ann"
+    assert len(thorough.texts) == 6
+
+
+@pytest.mark.parametrize("answer", ["Fay", ""])
+def test_every_passage_is_read_once_where_the_first_ones_leave_doubt(keepers: Index, answer: str) -> None:
+    question = "Who keeps the lamp?"
+    reader = NotingReader(question, answer)
+    found = Pipeline(keepers, reader=reader).ask(question)
+    assert found.text == (answer or None)
+    assert sorted(reader.texts) == sorted(hit.passage.text for hit in found.hits)
+    thorough = Pipeline(keepers, reader=reader).ask(question, read_all=True)
+    assert without_times(thorough) == without_times(found)
+
+
+def test_full_search_orders_more_hits_than_are_read(tmp_path: Path, embedder: HashingEmbedder) -> None:
+    for n in range(RERANKED + 5):
+        (tmp_path / f"{n:02}.txt").write_text(f"Keeper {n} keeps the lamp{' of the old light house by the sea' * n}.\n")
+    index = Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+    reader = NotingReader("lamp", "Keeper 9")
+    hits = Pipeline(index, reader=reader).search("lamp", RERANKED + 5, mode="full")
+    assert len(reader.texts) == RERANKED
+    assert {hit.path for hit in hits} == {str(path) for path in tmp_path.glob("*.txt")}
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    before = {hit.path: hit.score for hit in Pipeline(index).search("lamp", RERANKED + 5)}
+    gained = {Path(hit.path).name: hit.score - before[hit.path] for hit in hits}
+    assert gained["09.txt"] == max(gained.values()) > 0.2
+    assert sum(gain == 0 for gain in gained.values()) >= 5
+
+
+def test_a_reranker_chooses_what_is_read_and_its_order_stays(keepers: Index) -> None:
+    class Longest:
+        name = "longest"
+
+        def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+            return np.array([len(text) for text in texts], np.float32)
+
+    question = "Who keeps the lamp?"
+    reader = NotingReader(question, "Ann")
+    answer = Pipeline(keepers, reader=reader, reranker=Longest()).ask(question, k=4)
+    lengths = [len(hit.passage.text) for hit in answer.hits]
+    assert lengths == sorted(lengths, reverse=True) and len(lengths) == 4
+    assert answer.text is None and not any("Ann" in text for text in reader.texts)
 
 
 @pytest.mark.parametrize("question", ["", "  \n", "word " * 1001])

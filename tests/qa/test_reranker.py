@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from pincite.index import ModelNotFoundError
+from pincite.index.loading import quiet
 from pincite.index.passage import Passage, Span
 from pincite.qa.reranker import load_reranker, reordered
 from pincite.qa.retriever import Hit
+from tests.tiny_models import save_tiny_bert
 
 TEXTS = ["the harbour office closes at noon", "", "who \ud800 🚲", "the gate " * 300, "noon"]
 
@@ -30,34 +32,12 @@ def fake_reranker(folder: Path, architecture: str = "BertForSequenceClassificati
 
 
 def save_tiny_reranker(folder: Path, scores: int = 1) -> Path:
-    """Save a CrossEncoder of random weights, two layers of 32 columns, as its library does."""
-    from pincite.index.tracing import quiet
-
+    """Save a CrossEncoder of random weights, and beside it, in FOLDER-bert, the same as transformers saves it."""
+    source = folder.with_name(f"{folder.name}-bert")
+    save_tiny_bert(source, "BertForSequenceClassification", labels=scores, model_max_length=64)
     with quiet():
-        import torch
         from sentence_transformers import CrossEncoder
-        from tokenizers import BertWordPieceTokenizer
-        from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-        source = folder.with_name(f"{folder.name}-bert")
-        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "harbour", "office", "closes", "at", "noon", "who", "gate"]
-        torch.manual_seed(5)
-        config = BertConfig(
-            vocab_size=len(words),
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            max_position_embeddings=64,
-            initializer_range=0.3,
-        )
-        config.num_labels = scores
-        BertForSequenceClassification(config).save_pretrained(source)
-        backend = BertWordPieceTokenizer({word: n for n, word in enumerate(words)}, lowercase=True)
-        marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-        PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-            tokenizer_object=backend._tokenizer, model_max_length=64, **marks
-        ).save_pretrained(source)
         CrossEncoder(str(source), device="cpu").save_pretrained(str(folder))
     return folder
 

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,11 @@ import pytest
 from numpy.typing import NDArray
 
 from pincite.index import ModelNotFoundError
+from pincite.index.loading import quiet
 from pincite.index.model_folder import cache_folder
-from pincite.qa.span_model import CompiledReader, SpanModel, Window, find_compiled, load_reader
+from pincite.qa.span_model import CompiledReader, SpanModel, Window, find_compiled, is_compiled, load_reader
+from tests.conftest import run_offline
+from tests.tiny_models import SIZES, WORDS, damages, save_tiny_bert
 
 QUESTION = "Who repaired the west gate?"
 TEXTS = [
@@ -29,22 +31,14 @@ TEXTS = [
     "e\u0301te\u0301",
 ]
 
-# Every way out of Python to the network is noted in a file, since a forked child or a caught error would hide it.
 CHILD = """
-import os, sys
-def note(event, arguments):
-    if event.startswith("socket.") and event != "socket.gethostname" or event == "urllib.Request":
-        with open(sys.argv[1], "a") as file:
-            file.write(f"{event} {arguments}\\n")
-        raise OSError("the network is out of bounds")
-sys.addaudithook(note)
 from pincite.qa.span_model import load_reader
 reader = load_reader()
-assert "openvino" not in sys.modules or sys.argv[2] == "compiles"
+assert "openvino" not in sys.modules or "torch" in sys.modules
 assert reader.read("", []) == [] and "openvino" in sys.modules
 (window,) = reader.read("Who repaired the gate?", ["Ann Roe repaired it in May."])
 assert len(window.start) == len(window.end) == len(window.offsets) == 7, window
-print(type(reader).__name__, *sorted(sys.modules))
+print(type(reader).__name__)
 """
 
 
@@ -63,61 +57,40 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def run_child(tmp_path: Path, cache: Path, kind: str) -> list[str]:
-    """Return what CHILD prints; assert that it never opened a socket."""
-    home = tmp_path / "home"
-    home.mkdir()
-    environment = {name: value for name, value in os.environ.items() if name not in {"CI", "HF_HUB_OFFLINE"}}
-    environment |= {"HOME": str(home), "PINCITE_CACHE": str(cache)}
-    attempts = tmp_path / "attempts"
-    child = subprocess.run(
-        [sys.executable, "-c", CHILD, str(attempts), kind], env=environment, capture_output=True, text=True, check=False
-    )
-    assert child.returncode == 0, child.stderr
-    assert child.stderr == ""
-    assert not attempts.exists(), attempts.read_text()
-    return child.stdout.split()
-
-
 def flat(windows: Sequence[Window]) -> NDArray[np.float32]:
     """All logits of some windows."""
     return np.concatenate([np.r_[window.start, window.end, window.null] for window in windows]).astype(np.float32)
 
 
-def save_tiny_reader(folder: Path, kind: str = "bert", **options: Any) -> Path:
-    """Save a question-answering model of random weights, two layers of 32 columns, with a window of 64 tokens."""
-    from pincite.index.tracing import quiet
+def assert_near(found: Sequence[Window], expected: NDArray[np.float32], note: str = "") -> None:
+    """Assert that logits differ by what bfloat16 rounds off, and no more."""
+    np.testing.assert_allclose(flat(found), expected, atol=0.03 * float(np.abs(expected).max()), err_msg=note)
 
+
+def save_tiny_reader(folder: Path, kind: str = "bert", **options: Any) -> Path:
+    """Save a question-answering model of random weights with a window of 64 tokens."""
+    if kind == "bert":
+        return save_tiny_bert(folder, "BertForQuestionAnswering", **options)
     with quiet():
         import torch
-        from tokenizers import BertWordPieceTokenizer, ByteLevelBPETokenizer
+        from tokenizers import ByteLevelBPETokenizer
         from tokenizers.processors import RobertaProcessing
         from transformers import AutoConfig, AutoModelForQuestionAnswering, PreTrainedTokenizerFast
 
-        folder.mkdir()
-        words = ["the", "a", "harbour", "office", "closes", "at", "noon", "who", "repaired", "west", "gate", ".", "##s"]
-        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-        if kind == "bert":
-            vocabulary = {word: n for n, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words])}
-            backend = BertWordPieceTokenizer(vocabulary, lowercase=True)
-            marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-            config = AutoConfig.for_model("bert", vocab_size=len(vocabulary), max_position_embeddings=64, **sizes)
-        else:
-            backend = ByteLevelBPETokenizer()
-            marks = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
-            backend.train_from_iterator(
-                [" ".join(words)] * 9, vocab_size=300, special_tokens=[*marks.values()], show_progress=False
-            )
-            backend._tokenizer.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0))
-            options = {"model_input_names": ["input_ids", "attention_mask"], **options}
-            config = AutoConfig.for_model(
-                "roberta", vocab_size=300, max_position_embeddings=66, type_vocab_size=1, pad_token_id=1, **sizes
-            )
+        backend = ByteLevelBPETokenizer()
+        marks = {"cls_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "unk_token": "<unk>"}
+        backend.train_from_iterator(
+            [" ".join(WORDS)] * 9, vocab_size=300, special_tokens=[*marks.values()], show_progress=False
+        )
+        backend._tokenizer.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0))
+        config = AutoConfig.for_model(
+            "roberta", vocab_size=300, max_position_embeddings=66, type_vocab_size=1, pad_token_id=1, **SIZES
+        )
         config.initializer_range = 0.3
         torch.manual_seed(5)
         AutoModelForQuestionAnswering.from_config(config).save_pretrained(folder)  # type: ignore[no-untyped-call]
         tokenizer = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-            tokenizer_object=backend._tokenizer, **{**marks, **options}
+            tokenizer_object=backend._tokenizer, model_input_names=["input_ids", "attention_mask"], **marks
         )
         tokenizer.save_pretrained(folder)
     return folder
@@ -146,14 +119,25 @@ def check_reader(reader: SpanModel, window: int) -> None:
 
 
 def test_a_cached_reader_needs_neither_torch_nor_a_socket(reader: CompiledReader, tmp_path: Path) -> None:
-    printed = run_child(tmp_path, cache_folder(), "cached")
+    printed = run_offline(CHILD, tmp_path, cache_folder())
     assert printed[0] == "CompiledReader"
     assert not {"torch", "transformers", "sentence_transformers", "huggingface_hub", "openvino_telemetry"} & {*printed}
 
 
+def test_whether_the_reader_is_compiled_is_known_without_compiling_it(
+    reader: CompiledReader, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_compiled()
+    assert not (own_cache / "readers").exists()
+    monkeypatch.undo()
+    assert is_compiled()
+    monkeypatch.setattr("pincite.qa.span_model.has_gpu", lambda: True)
+    assert not is_compiled()
+
+
 @pytest.mark.slow
 def test_compiling_a_reader_needs_no_socket(tmp_path: Path) -> None:
-    printed = run_child(tmp_path, tmp_path / "cache", "compiles")
+    printed = run_offline(CHILD, tmp_path, tmp_path / "cache")
     assert "openvino_telemetry" not in printed
     assert "torch" in printed
 
@@ -173,10 +157,8 @@ def test_logits_depend_on_the_batch_by_rounding_only(reader: CompiledReader) -> 
     draw = random.Random(7)
     words = ["harbour", "gate", "board", "who", "meets", "in", "May", "and", "pays", "14", "pounds", "old,", "boat"]
     texts = [" ".join(draw.choices(words, k=draw.choice([1, 3, 10, 40, 150, 300]))) for _ in range(24)]
-    together = flat(reader.read(QUESTION, texts))
-    alone = flat([window for text in texts for window in reader.read(QUESTION, [text])])
-    spread = float(np.abs(together).max())
-    np.testing.assert_allclose(alone, together, atol=0.03 * spread)
+    alone = [window for text in texts for window in reader.read(QUESTION, [text])]
+    assert_near(alone, flat(reader.read(QUESTION, texts)))
 
 
 def test_questions_may_come_from_many_threads(reader: CompiledReader) -> None:
@@ -216,7 +198,6 @@ def test_what_is_no_reader_is_refused_in_one_line(tmp_path: Path, own_cache: Pat
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["bert", "roberta"])
 def test_any_model_is_read_as_transformers_reads_it(tmp_path: Path, own_cache: Path, kind: str) -> None:
-    from pincite.index.tracing import quiet
     from pincite.qa.span_export import TorchReader
 
     folder = save_tiny_reader(tmp_path / "tiny", kind)
@@ -236,8 +217,7 @@ def test_any_model_is_read_as_transformers_reads_it(tmp_path: Path, own_cache: P
     for candidate in (compiled, again, reference):
         check_reader(candidate, 64)
     exact = reference.read(QUESTION, TEXTS)
-    spread = float(np.abs(flat(exact)).max())
-    np.testing.assert_allclose(flat(compiled.read(QUESTION, TEXTS)), flat(exact), atol=0.03 * spread)
+    assert_near(compiled.read(QUESTION, TEXTS), flat(exact))
     for text in ("the harbour office closes", "noon, who? the gates"):
         features = tokenizer(QUESTION, text, return_tensors="pt", return_offsets_mapping=True)
         offsets = features.pop("offset_mapping")[0].numpy()
@@ -262,8 +242,6 @@ def again_folder(folder: Path) -> Any:
 
 @pytest.mark.slow
 def test_models_that_cannot_find_answers_are_refused(tmp_path: Path, own_cache: Path) -> None:
-    from pincite.index.tracing import quiet
-
     with pytest.raises(ModelNotFoundError, match=r"no \[CLS\] token"):
         load_reader(str(save_tiny_reader(tmp_path / "unmarked", cls_token=None)))
     folder = save_tiny_reader(tmp_path / "headless")
@@ -287,24 +265,17 @@ def test_an_unwritable_or_damaged_cache_is_no_obstacle(
     folder = save_tiny_reader(tmp_path / "tiny")
     expected = flat(load_reader(str(folder)).read(QUESTION, TEXTS))
     (entry,) = (own_cache / "readers").iterdir()
-    pristine = shutil.copytree(entry, tmp_path / "pristine")
-    for file in sorted(file.name for file in entry.iterdir()):
-        for damage in ("flip", "cut", "delete"):
-            data = bytearray((pristine / file).read_bytes())
-            data[len(data) // 2] ^= 0x55
-            if damage == "delete":
-                (entry / file).unlink()
-            else:
-                (entry / file).write_bytes(data if damage == "flip" else data[: len(data) // 2])
-            again = load_reader(str(folder))
-            np.testing.assert_allclose(flat(again.read(QUESTION, TEXTS)), expected, atol=0.05, err_msg=file)
-            assert {name.name for name in pristine.iterdir()} == {name.name for name in entry.iterdir()}
+    files = {path.name for path in entry.iterdir()}
+    for damage in islice(damages(entry), None, None, 3):  # one a file; tests of the embedder try the others
+        again = load_reader(str(folder))
+        assert_near(again.read(QUESTION, TEXTS), expected, damage)
+        assert {path.name for path in entry.iterdir()} == files
     assert [path.name for path in entry.parent.iterdir()] == [entry.name]
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("PINCITE_CACHE", str(tmp_path / "file" / "cache"))
     reader = load_reader(str(folder))
     assert isinstance(reader, CompiledReader)
-    np.testing.assert_allclose(flat(reader.read(QUESTION, TEXTS)), expected, atol=0.05)
+    assert_near(reader.read(QUESTION, TEXTS), expected)
 
 
 @pytest.mark.slow
@@ -322,11 +293,11 @@ def test_what_does_not_agree_or_run_is_left_to_torch(
             patch.delitem(sys.modules, name)
         patch.setitem(sys.modules, "openvino", None)
         assert isinstance(load_reader(str(folder)), CompiledReader)
-        np.testing.assert_allclose(flat(load_reader(str(folder)).read(QUESTION, TEXTS)), expected, atol=0.05)
+        assert_near(load_reader(str(folder)).read(QUESTION, TEXTS), expected)
         shutil.rmtree(own_cache)
         never_compiled = load_reader(str(folder))
         assert isinstance(never_compiled, TorchReader)
-        np.testing.assert_allclose(flat(never_compiled.read(QUESTION, TEXTS)), expected, atol=0.05)
+        assert_near(never_compiled.read(QUESTION, TEXTS), expected)
     monkeypatch.setattr("pincite.qa.span_agreement.MAX_SHIFT", -1.0)
     assert isinstance(load_reader(str(folder)), TorchReader)
 
