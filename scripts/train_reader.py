@@ -2,11 +2,12 @@
 
     python scripts/train_reader.py mine QA_TRAIN WORK
     python scripts/train_reader.py train QA_TRAIN WORK --steps 9000 --decay 3000
-    python scripts/train_reader.py export QA_TRAIN WORK
+    python scripts/train_reader.py export QA_TRAIN WORK --average A.pt B.pt
 
 `mine` indexes all contexts with pincite and keeps what its retriever wrongly finds; `train` begins or goes on from
 WORK/checkpoint.pt, warms up, keeps the rate, and lets it fall to nothing over the last `--decay` steps; `export` writes
-the weights to qa/, rounded to 8 bits.
+the weights to qa/, rounded to 8 bits: of one checkpoint, or the mean of several, which is better than each of them
+(Wortsman et al. 2022, "Model soups").
 """
 
 from __future__ import annotations
@@ -207,12 +208,11 @@ def export(arguments: argparse.Namespace) -> None:
     from safetensors.numpy import save
 
     model = build(find_model().path)
-    checkpoint = arguments.work / "checkpoint.pt"
-    step = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        model.load_state_dict(state["model"])
-        step = state["step"]
+    states = [torch.load(path, weights_only=True) for path in arguments.average or [arguments.work / "checkpoint.pt"]]
+    for name, weight in model.state_dict().items():
+        if weight.is_floating_point():
+            weight.copy_(sum(state["model"][name] for state in states) / len(states))
+    steps = [state["step"] for state in states]
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     for name, weight in model.state_dict().items():
         if name.endswith(("word_embeddings.weight", "position_ids", "token_type_ids")):
@@ -229,9 +229,9 @@ def export(arguments: argparse.Namespace) -> None:
     home = Path(__file__).resolve().parent.parent / "qa"
     (home / "reader.safetensors").write_bytes(data)
     config = {k: v for k, v in model.config.to_diff_dict().items() if isinstance(v, (int, float, str)) and k[0] != "_"}
-    about = {"format": 1, "sha256": sha256(data).hexdigest(), "config": config, "trained": {"steps": step}}
+    about = {"format": 1, "sha256": sha256(data).hexdigest(), "config": config, "trained": {"steps": steps}}
     (home / "reader.json").write_text(json.dumps(about, indent=1) + "\n")
-    print(f"{len(data) / 1e6:.1f} MB after {step} steps", file=sys.stderr)
+    print(f"{len(data) / 1e6:.1f} MB after {steps} steps", file=sys.stderr)
 
 
 def mine_command(arguments: argparse.Namespace) -> None:
@@ -251,6 +251,8 @@ def main() -> None:
         command.add_argument("data", type=Path)
         command.add_argument("work", type=Path)
         command.set_defaults(run=run)
+        if name == "export":
+            command.add_argument("--average", type=Path, nargs="+", metavar="CHECKPOINT", help="instead of WORK's")
         if name == "train":
             command.add_argument("--steps", type=int, default=9000)
             command.add_argument("--decay", type=int, default=3000)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted([*ROOT.glob("index/*.py"), *ROOT.glob("qa/*.py")])
-HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "openvino", "trafilatura", "lxml"}
+HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "openvino", "trafilatura", "lxml", "watchfiles"}
 
 
 def imported(path: Path) -> set[str]:

@@ -257,11 +257,29 @@ def test_what_is_exported_is_what_the_packaged_reader_loads(
     (tmp_path / "qa").mkdir()
     trained = train_reader.build(find_model().path)
     torch.save({"model": trained.state_dict(), "step": 77}, tmp_path / "checkpoint.pt")
-    train_reader.export(argparse.Namespace(work=tmp_path))
-    assert "77 steps" in capsys.readouterr().err
+    train_reader.export(argparse.Namespace(work=tmp_path, average=None))
+    assert "[77] steps" in capsys.readouterr().err
     found = packaged_reader.find_packaged(tmp_path / "qa")
     model, _ = packaged_reader.load_packaged(found.path)
     for name, weight in model.state_dict().items():
         scale = weight.abs().max() / 127 if weight.ndim == 2 and not name.startswith("qa_outputs") else 0
         assert (weight - trained.state_dict()[name]).abs().max() <= 0.51 * scale, name
-    assert packaged_reader.read_about(tmp_path / "qa")["trained"] == {"steps": 77}
+    assert packaged_reader.read_about(tmp_path / "qa")["trained"] == {"steps": [77]}
+
+
+def test_exported_mean_of_two_checkpoints_lies_between_them(
+    train_reader: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(train_reader, "__file__", str(tmp_path / "scripts" / "train_reader.py"))
+    (tmp_path / "qa").mkdir()
+    trained = train_reader.build(find_model().path)
+    weights = trained.state_dict()
+    for step, factor in ((1, 1.0), (2, 3.0)):
+        scaled = {name: weight * factor for name, weight in weights.items()}
+        torch.save({"model": scaled, "step": step}, tmp_path / f"{step}.pt")
+    train_reader.export(argparse.Namespace(work=tmp_path, average=[tmp_path / "1.pt", tmp_path / "2.pt"]))
+    model, _ = packaged_reader.load_packaged(tmp_path / "qa")
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    assert torch.allclose(model.state_dict()[name], 2 * weights[name], atol=0.02)
