@@ -54,21 +54,19 @@ def encode_postings(
 def decode_postings(data: NDArray[np.uint8], frequency: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
     """Return rows and counts of the postings of one term; `frequency` is how many it has."""
     head = data[:frequency]
-    passed = head >> 1
-    steps = passed.astype(np.intp)
-    far = (passed == _FAR).nonzero()[0]
-    many = (head & 1).nonzero()[0]
+    steps = (head >> 1) + np.uint8(1)
+    far = (steps == _FAR + 1).nonzero()[0]
+    many = (head & 1).view(np.bool_).nonzero()[0]  # of bytes that are no booleans, it would take ten times as long
     end = frequency + 3 * len(far)
-    if len(head) != frequency or len(data) != end + len(many):
+    if not 0 < frequency == len(head) or len(data) != end + len(many):
         raise misfit()
+    rows = steps.astype(np.intp)
     if len(far):
-        steps[far] = _three_bytes(data[frequency:end])
-    steps += 1
-    rows = np.cumsum(steps, out=steps)
-    rows -= 1
+        rows[far] = _three_bytes(data[frequency:end]) + 1
+    rows[0] -= 1
     counts = np.ones(frequency, np.uint8)
     counts[many] = data[end:]
-    return rows, counts
+    return np.cumsum(rows, out=rows), counts
 
 
 def decode_terms(

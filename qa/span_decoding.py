@@ -93,7 +93,7 @@ def _whole_list(
         if a <= start and end <= b and b - a > longest[1] - longest[0]:
             before, after = text[a:start], text[end:b]
             is_whole = (not before or _LIST_BEFORE.search(before)) and (not after or _LIST_AFTER.match(after))
-            if is_whole and _NAMES.match(text, a, b):
+            if (is_whole and _NAMES.match(text, a, b)) or (not before and _WHOSE_NAMES.match(after)):
                 longest = a, b
     return longest
 
@@ -101,6 +101,9 @@ def _whole_list(
 _LIST_BEFORE = re.compile(r"(?:[,;]|\band|\bor)\s+(?:the\s+)?$")
 _NAME = r"(?:the )?[A-Z0-9][\w.&'’-]*(?: (?:of |the |and )?[\w.&'’-]+){0,3}"
 _NAMES = re.compile(rf"{_NAME}(?:, {_NAME})*,? (?:and|or) {_NAME}$")
+_WHOSE_NAMES = re.compile(
+    rf"(?:,? (?:and|or) [\w-]+)? (?:from|of|at|by|for|such as) {_NAME}(?:, {_NAME}){{2,}},? (?:and|or) {_NAME}$"
+)
 _LIST_AFTER = re.compile(r"\s*(?:[,;]|and\b|or\b)\s*\w")
 
 
