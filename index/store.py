@@ -306,21 +306,17 @@ class Index:
     @cached_property
     def _dense(self) -> DenseIndex:
         exact = self._live_passage_count <= EXACT_ROWS
-        for contents in self.segments if exact else ():
-            contents.segment.array("vectors")  # all of them will be read, so all are checked
         filled = [number for number, contents in enumerate(self.segments) if contents.passages]
         segments = [self.segments[number].segment for number in filled]
-        codes = [segment.array("codes") if not exact and "codes" in segment else None for segment in segments]
-        vectors = [segment.unchecked("vectors") for segment in segments]
-        return DenseIndex(vectors, codes, [self._live_passages[number] for number in filled], exact_rows=EXACT_ROWS)
+        codes = [segment.column("codes") if not exact and "codes" in segment else None for segment in segments]
+        vectors = [segment.column("vectors") for segment in segments]
+        checksums = [segment.column("vector_crc") for segment in segments]
+        live = [self._live_passages[number] for number in filled]
+        return DenseIndex(vectors, codes, live, checksums=checksums, exact_rows=EXACT_ROWS)
 
     @cached_property
     def _sparse(self) -> SparseIndex:
-        postings = [
-            {name: contents.segment.array(name) for name in contents.segment.names() if name.startswith("bm25_")}
-            for contents in self.segments
-        ]
-        return SparseIndex(postings, self._live_passages)
+        return SparseIndex([contents.segment for contents in self.segments], self._live_passages)
 
 
 def open_segments(folder: str, manifest: Manifest) -> list[SegmentContents]:
