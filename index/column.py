@@ -84,12 +84,13 @@ class Column:
         IndexFormatError: it is not what was written; from every method that reads, too.
     """
 
-    __slots__ = ("_checked", "_checks", "_row_bytes", "array")
+    __slots__ = ("_bytes", "_checked", "_checks", "_row_bytes", "array")
 
     def __init__(self, array: Array, checks: Checks | None = None) -> None:
         self.array = array
         self._checks = checks
         self._row_bytes = array.nbytes // max(len(array), 1)
+        self._bytes = memoryview(checks.file.map if checks else b"")
         self._checked = bytearray(max(len(checks.table) // 4, 1) if checks else 0)
         if checks and checks.table and zlib.crc32(checks.table) != checks.crc:
             raise damaged(checks.file.path, f"{checks.name} is damaged")
@@ -150,8 +151,10 @@ class Column:
             self._check_mapped(block)
 
     def _check_mapped(self, block: int) -> None:
-        view = self.array.reshape(-1).view(np.uint8).data if self.array.size else memoryview(b"")
-        self._check(block, view[block * _BLOCK : (block + 1) * _BLOCK])
+        assert self._checks
+        start = self._checks.start + block * _BLOCK
+        end = self._checks.start + min((block + 1) * _BLOCK, self.array.nbytes)
+        self._check(block, self._bytes[start:end])
 
     def _check(self, block: int, data: memoryview) -> None:
         assert self._checks

@@ -88,13 +88,16 @@ class Segment:
         self._directory, self._base = self._read_head(checksum)
 
     def _read_head(self, checksum: int) -> tuple[dict[str, tuple[str, list[int], int, int]], int]:
-        if len(self._map) < _HEAD.size:
+        # Read and not mapped: the first touch of a large file that is mapped takes a millisecond.
+        start = os.pread(self._file.number, _HEAD.size, 0)
+        if len(start) < _HEAD.size:
             raise self.damage("it is too short")
-        magic, length, crc = _HEAD.unpack_from(self._map)
+        magic, length, crc = _HEAD.unpack(start)
         base = _padded(_HEAD.size + length)
-        if magic != _MAGIC or base > len(self._map) or zlib.crc32(self._map[:base]) != checksum:
+        head = os.pread(self._file.number, min(base, len(self._map)), 0)
+        if magic != _MAGIC or len(head) != base or zlib.crc32(head) != checksum:
             raise self.damage("its head does not match the manifest")
-        listing = self._map[_HEAD.size : _HEAD.size + length]
+        listing = head[_HEAD.size : _HEAD.size + length]
         if zlib.crc32(listing) != crc:
             raise self.damage("its directory is damaged")
         directory = json.loads(listing)

@@ -218,5 +218,5 @@ class ManyHistories(Histories):
     """The same, for longer."""
 
 
-ManyHistories.TestCase.settings = settings(max_examples=150, stateful_step_count=40, **QUIET)  # type: ignore[arg-type]
+ManyHistories.TestCase.settings = settings(max_examples=60, stateful_step_count=40, **QUIET)  # type: ignore[arg-type]
 TestManyHistories = pytest.mark.slow(ManyHistories.TestCase)
