@@ -25,7 +25,13 @@ class Watcher:
     def __init__(self, *options: str, cwd: Path) -> None:
         command = [sys.executable, "-m", "pincite.qa", "watch", "--debounce", "100", *options]
         self.process = subprocess.Popen(
-            command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+            command,
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
         )
         self.lines: dict[str, SimpleQueue[str]] = {}
         self._threads = []
