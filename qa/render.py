@@ -52,7 +52,8 @@ class Style:
         text = f"{printable(path)}:{line}" + (f":{column}" if column else "")
         if not self.colour:
             return text
-        file = path if os.path.exists(path) else path.rpartition("#")[0]  # a record is path#id
+        is_file = "#" not in path or os.path.exists(path)
+        file = path if is_file else path.rpartition("#")[0]  # a record is path#id
         uri = Path(file).absolute().as_uri()
         return f"\x1b]8;;{uri}\x1b\\{self.paint(text, '36')}\x1b]8;;\x1b\\"
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+import pytest
 
 from pincite.index import Document, Passage, Skipped, Span, SyncReport
 from pincite.qa.answers import Answer
@@ -36,6 +39,16 @@ def test_terminal_gets_colours_and_a_link_to_the_file() -> None:
     text = answer_text(answer(citation()), Style(colour=True))
     assert re.search(r"\x1b\]8;;file:///\S*/notes/light%20house\.txt\x1b\\", text)
     assert "\x1b[1;32mIda Moss\x1b[0m" in text
+
+
+def test_link_leads_to_the_file_of_a_record_and_to_a_file_with_a_hash_in_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a#b.txt").write_text("text")
+    style = Style(colour=True)
+    assert f"{tmp_path.as_uri()}/many.jsonl\x1b" in style.place("many.jsonl#r1", 3)
+    assert f"{tmp_path.as_uri()}/a%23b.txt\x1b" in style.place("a#b.txt", 3)
 
 
 def test_control_codes_of_a_source_never_get_through() -> None:
