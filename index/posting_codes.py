@@ -7,12 +7,14 @@ them takes 3 ns each.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.errors import IndexFormatError
 
-__all__ = ["MOST_ROWS", "decode_postings", "decode_terms", "encode_postings", "misfit", "ranges"]
+__all__ = ["MOST_ROWS", "TermPostings", "decode_postings", "decode_terms", "encode_postings", "misfit", "ranges"]
 
 MOST_ROWS = 1 << 24
 """Passages that a segment may have, of which the number fits three bytes."""
@@ -51,8 +53,21 @@ def encode_postings(
     return data, total
 
 
-def decode_postings(data: NDArray[np.uint8], frequency: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-    """Return rows and counts of the postings of one term; `frequency` is how many it has."""
+class TermPostings(NamedTuple):
+    """The postings of a term, of which most have the count 1.
+
+    Attributes:
+        rows: ascending.
+        many: which of `rows` have another count; `counts`: these counts.
+    """
+
+    rows: NDArray[np.intp]
+    many: NDArray[np.intp]
+    counts: NDArray[np.uint8]
+
+
+def decode_postings(data: NDArray[np.uint8], frequency: int) -> TermPostings:
+    """Return the postings of one term; `frequency` is how many it has."""
     head = data[:frequency]
     steps = (head >> 1) + np.uint8(1)
     far = (steps == _FAR + 1).nonzero()[0]
@@ -64,9 +79,7 @@ def decode_postings(data: NDArray[np.uint8], frequency: int) -> tuple[NDArray[np
     if len(far):
         rows[far] = _three_bytes(data[frequency:end]) + 1
     rows[0] -= 1
-    counts = np.ones(frequency, np.uint8)
-    counts[many] = data[end:]
-    return np.cumsum(rows, out=rows), counts
+    return TermPostings(np.cumsum(rows, out=rows), many, data[end:])
 
 
 def decode_terms(

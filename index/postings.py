@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.column import Column
-from pincite.index.posting_codes import MOST_ROWS, decode_postings, decode_terms, encode_postings, misfit, ranges
+from pincite.index.posting_codes import (
+    MOST_ROWS,
+    TermPostings,
+    decode_postings,
+    decode_terms,
+    encode_postings,
+    misfit,
+    ranges,
+)
 from pincite.index.segment import Segment
 from pincite.index.terms import expand, surfaces
 
@@ -83,11 +91,10 @@ class SegmentPostings:
         data = self._terms.whole().tobytes()
         return [data[start:end] for start, end in pairwise(self._term_offsets.whole().tolist())]
 
-    def postings(self, number: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-        """Return the passages that have a term, ascending, and how often each does, at most 255 times."""
+    def postings(self, number: int) -> TermPostings:
+        """Return the passages that have a term, and how often each does."""
         start, end = self._offsets.part(number, number + 2).tolist()
-        frequency = int(self._frequencies.part(number, number + 1)[0])
-        return decode_postings(self._data.read(start, end), frequency)
+        return decode_postings(self._data.read(start, end), self.frequency(number))
 
     def frequency(self, number: int) -> int:
         """Return how many passages have a term."""

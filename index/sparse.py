@@ -10,11 +10,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache, partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pincite.index.posting_codes import TermPostings
 from pincite.index.postings import Postings, SegmentPostings, build_postings, merge_postings
 from pincite.index.segment import Segment
 from pincite.index.terms import analyze
@@ -32,7 +34,7 @@ _LOOKED_UP = 4_096
 
 
 class _Segment:
-    """The postings of one segment, with its deleted rows left out as they are read."""
+    """The postings of one segment, and which of its rows are deleted."""
 
     def __init__(self, postings: Postings | Segment, live: NDArray[np.bool_] | None) -> None:
         self.stored = SegmentPostings(postings)
@@ -40,27 +42,34 @@ class _Segment:
         self.live = None if live is None or bool(live.all()) else np.asarray(live)
         if self.live is not None and self.live.shape != (self.n_passages,):
             raise ValueError(f"a mask of shape {self.live.shape} for {self.n_passages} rows")
+        self.dead = np.empty(0, np.int64) if self.live is None else np.flatnonzero(~self.live)
+        self._last: tuple[int, TermPostings] | None = None
 
     def frequency(self, term: int) -> int:
         """Return how many live passages have a term."""
-        return self.stored.frequency(term) if self.live is None else len(self.postings(term)[0])
+        frequency = self.stored.frequency(term)
+        if self.live is None:
+            return frequency
+        rows = self.postings(term).rows
+        if len(self.dead) > frequency >> 4:
+            return int(np.count_nonzero(self.live[rows]))
+        at = np.minimum(np.searchsorted(rows, self.dead), frequency - 1)
+        return frequency - int(np.count_nonzero(rows[at] == self.dead))
 
-    def postings(self, term: int) -> tuple[NDArray[np.intp], NDArray[np.uint8]]:
-        """Return the live rows that have a term, ascending, and how often each does."""
-        rows, counts = self.stored.postings(term)
-        if self.live is not None:
-            keep = self.live[rows]
-            rows, counts = rows[keep], counts[keep]
-        return rows, counts
+    def postings(self, term: int) -> TermPostings:
+        """Return the postings of a term, deleted rows among them; the last ones are kept: they are asked for twice."""
+        last = self._last
+        if last is None or last[0] != term:
+            last = self._last = term, self.stored.postings(term)
+        return last[1]
 
 
 class _Match(NamedTuple):
-    """The postings of one term in one segment; `idf` is the term's, times how often the query has it."""
+    """The postings of one term in one segment, deleted rows among them; `idf` is times how often the query has it."""
 
     segment: int
     idf: float
-    rows: NDArray[np.intp]
-    counts: NDArray[np.uint8]
+    postings: TermPostings
 
 
 class _Places(NamedTuple):
@@ -76,6 +85,9 @@ def _look_up(segments: Sequence[_Segment], term: str) -> _Places:
     parts = [(number, place) for number, place in found if place is not None]
     return _Places(sum(segments[number].frequency(place) for number, place in parts), parts)
 
+
+_Statistics = tuple[int, list[tuple[NDArray[np.float32], NDArray[np.float32]]]]
+"""What `SparseIndex._prepared` returns."""
 
 _Sums = tuple[str, NDArray[np.int64] | None, NDArray[np.float32]]
 """A query, and for it what `SparseIndex._sums` returns."""
@@ -107,7 +119,7 @@ class SparseIndex:
         self._k1, self._b = k1, b
         self._lock = threading.Lock()
         self._last: _Sums = "", np.empty(0, np.int64), np.empty(0, np.float32)
-        self._statistics: tuple[int, list[NDArray[np.float32]]] | None = None
+        self._statistics: _Statistics | None = None
 
     def search(self, query: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the `k` live rows of largest BM25 and their scores, best first, ties by row ascending.
@@ -150,7 +162,7 @@ class SparseIndex:
         known, rows, bm25 = self._last
         if known != query:
             matches = self._matches(query)
-            n_postings = sum(len(match.rows) for match in matches)
+            n_postings = sum(len(match.postings.rows) for match in matches)
             if n_postings * _SORT_COST < self._starts[-1] or n_postings == 0:
                 rows, bm25 = self._sum_sorted(matches)
             else:
@@ -159,21 +171,29 @@ class SparseIndex:
         return rows, bm25
 
     def _sum_sorted(self, matches: Sequence[_Match]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        every = [match.rows + self._starts[match.segment] for match in matches]
+        every = [match.postings.rows + self._starts[match.segment] for match in matches]
         rows, at = np.unique(np.concatenate([np.empty(0, np.int64), *every]), return_inverse=True)
         bm25, end = np.zeros(len(rows), np.float32), 0
         for match in matches:
-            begin, end = end, end + len(match.rows)
-            bm25[at[begin:end]] += self._weights(*match)
-        return rows, bm25
+            begin, end = end, end + len(match.postings.rows)
+            bm25[at[begin:end]] += self._weights(match)
+        keep = np.ones(len(rows), np.bool_)
+        for segment, start in zip(self._segments, self._starts.tolist(), strict=False):
+            if segment.live is not None:
+                first, last = np.searchsorted(rows, [start, start + segment.n_passages]).tolist()
+                keep[first:last] = segment.live[rows[first:last] - start]
+        return rows[keep], bm25[keep]
 
     def _sum_all(self, matches: Sequence[_Match]) -> NDArray[np.float32]:
         """Return the BM25 of all rows, and zeros to a whole number of blocks."""
         total = np.zeros(-(-int(self._starts[-1]) // _BLOCK) * _BLOCK, np.float32)
+        parts = [total[start:end] for start, end in pairwise(self._starts.tolist())]
         for match in matches:
-            part = total[self._starts[match.segment] : self._starts[match.segment + 1]]
+            part, rows = parts[match.segment], match.postings.rows
             # The rows of one term in one segment are distinct, so that each is written once.
-            part[match.rows] = part.take(match.rows) + self._weights(*match)
+            part[rows] = part.take(rows) + self._weights(match)
+        for segment, part in zip(self._segments, parts, strict=True):
+            part[segment.dead] = 0
         return total
 
     def idf(self, terms: Sequence[str]) -> NDArray[np.float32]:
@@ -191,22 +211,24 @@ class SparseIndex:
         for term, repeat in repeats.items() if self._segments else ():
             n, (df, parts) = self._prepared()[0], self._look_up(term)
             idf = repeat * float(np.log1p((n - df + 0.5) / (df + 0.5)))
-            matches += [_Match(number, idf, *self._segments[number].postings(place)) for number, place in parts]
+            matches += [_Match(number, idf, self._segments[number].postings(place)) for number, place in parts]
         return matches
 
-    def _weights(
-        self, segment: int, idf: float, rows: NDArray[np.intp], counts: NDArray[np.uint8]
-    ) -> NDArray[np.float32]:
-        norms = self._prepared()[1][segment]
-        count = counts.astype(np.float32)
-        weights = norms.take(rows)
-        weights += count
-        np.divide(count, weights, out=weights)
-        weights *= np.float32(idf)
+    def _weights(self, match: _Match) -> NDArray[np.float32]:
+        """Return what each posting of a match adds to the BM25 of its row."""
+        norms, singles = self._prepared()[1][match.segment]
+        rows, many, counts = match.postings
+        weights = singles.take(rows)
+        if len(many):
+            count = counts.astype(np.float32)
+            weights[many] = count / (norms.take(rows[many]) + count)
+        weights *= np.float32(match.idf)
         return weights
 
-    def _prepared(self) -> tuple[int, list[NDArray[np.float32]]]:
-        """Return the number of live rows, and for each segment every row's k1 * (1 - b + b * length / average)."""
+    def _prepared(self) -> _Statistics:
+        """Return the number of live rows; and for each segment every row's k1 * (1 - b + b * length / average), and
+        the weight of a term that is in it once, but for the idf: nearly all are.
+        """
         if self._statistics is None:
             with self._lock:
                 if self._statistics is None:
@@ -217,7 +239,8 @@ class SparseIndex:
                     average = max(total, 1) / max(n, 1)
                     factor, base = np.float32(self._k1 * self._b / average), np.float32(self._k1 * (1 - self._b))
                     norms = [s.stored.lengths().astype(np.float32) * factor + base for s in self._segments]
-                    self._statistics = n, norms
+                    one = np.float32(1)
+                    self._statistics = n, [(norm, one / (norm + one)) for norm in norms]
         return self._statistics
 
 

@@ -89,8 +89,25 @@ texts_and_masks = st.lists(
 )
 
 
+@pytest.mark.parametrize("sort_cost", [0, sparse._SORT_COST])
 @given(texts_and_masks, st.lists(st.sampled_from([*WORDS, "unknown"]), max_size=5).map(" ".join))
-def test_deleting_equals_a_fresh_segment(segments: list[list[tuple[str, bool]]], query: str) -> None:
+def test_deleting_equals_a_fresh_segment(sort_cost: int, segments: list[list[tuple[str, bool]]], query: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sparse, "_SORT_COST", sort_cost)
+        check_deleting(segments, query)
+
+
+def test_a_few_deleted_among_many_are_not_counted() -> None:
+    texts = make_texts(3000, seed=3)
+    live = np.arange(3000) % 500 > 0
+    index = SparseIndex([build_postings(texts)], [live])
+    fresh = SparseIndex([build_postings(text for text, keep in zip(texts, live, strict=True) if keep)], [None])
+    assert any("court" in texts[row] for row in np.flatnonzero(~live))
+    terms_of_all = [*WORDS, *(f"w{i}" for i in range(30)), "unknown"]
+    assert np.array_equal(index.idf(terms_of_all), fresh.idf(terms_of_all))
+
+
+def check_deleting(segments: list[list[tuple[str, bool]]], query: str) -> None:
     index = SparseIndex(
         [build_postings(text for text, _ in segment) for segment in segments],
         [np.array([live for _, live in segment], bool) for segment in segments],
@@ -116,19 +133,22 @@ def test_building_in_small_runs_gives_the_same_arrays(monkeypatch: pytest.Monkey
         assert array.dtype == at_once[name].dtype
 
 
+def rows_and_counts(postings: posting_codes.TermPostings) -> tuple[list[int], list[int]]:
+    counts = np.ones(len(postings.rows), np.uint8)
+    counts[postings.many] = postings.counts
+    return postings.rows.tolist(), counts.tolist()
+
+
 def test_postings_hold_what_a_count_by_hand_finds() -> None:
     postings = SegmentPostings(build_postings(["b a-b", "", "b b c"]))
     assert postings.terms() == [b"b", b"c"]  # "a" is a stop word
-    assert [[array.tolist() for array in postings.postings(number)] for number in (0, 1)] == [
-        [[0, 2], [2, 2]],
-        [[2], [1]],
-    ]
+    assert [rows_and_counts(postings.postings(number)) for number in (0, 1)] == [([0, 2], [2, 2]), ([2], [1])]
     assert postings.frequencies().tolist() == [2, 1]
     assert postings.lengths().tolist() == [2, 0, 3]
 
 
 def test_a_term_is_counted_to_255() -> None:
-    assert SegmentPostings(build_postings(["flood " * 300])).postings(0)[1].tolist() == [255]
+    assert rows_and_counts(SegmentPostings(build_postings(["flood " * 300])).postings(0)) == ([0], [255])
 
 
 def make_postings(seed: int, n_terms: int) -> tuple[list[NDArray[np.int64]], list[NDArray[np.uint8]]]:
@@ -147,15 +167,15 @@ def test_postings_are_decoded_to_what_was_encoded(seed: int) -> None:
     assert len(data) == offsets[-1]
     for number in range(40):
         part = data[offsets[number] : offsets[number + 1]]
-        found, count = posting_codes.decode_postings(part, sizes[number])
-        assert np.array_equal(found, rows[number]) and np.array_equal(count, counts[number])
+        found = rows_and_counts(posting_codes.decode_postings(part, sizes[number]))
+        assert found == (rows[number].tolist(), counts[number].tolist())
         for wrong in (part[:-1], np.append(part, np.uint8(1))):
             with pytest.raises(IndexFormatError):
                 posting_codes.decode_postings(wrong, sizes[number])
     for first, last in ((0, 40), (7, 8), (30, 40)):
         part = data[offsets[first] : offsets[last]]
-        found, count = posting_codes.decode_terms(part, offsets[first : last + 1] - offsets[first], sizes[first:last])
-        assert np.array_equal(found, np.concatenate(rows[first:last]))
+        every, count = posting_codes.decode_terms(part, offsets[first : last + 1] - offsets[first], sizes[first:last])
+        assert np.array_equal(every, np.concatenate(rows[first:last]))
         assert np.array_equal(count, np.concatenate(counts[first:last]))
 
 
