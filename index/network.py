@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,9 @@ FORMAT = 1
 _GPU_FILES = ("/dev/nvidiactl", "/dev/kfd")
 
 _import_lock = threading.Lock()
+
+_core_lock = threading.Lock()
+_cores: list[Any] = []  # one openvino.Core, once it is needed
 
 
 class CannotCompileError(Exception):
@@ -105,11 +108,6 @@ class Network:
         self._load_lock = threading.Lock()
         self._queue_lock = threading.Lock()
         self._request_lock = threading.Lock()
-
-    @cached_property
-    def _core(self) -> Any:
-        """An openvino.Core: the first loads the CPU's plugin, 15 ms."""
-        return import_openvino().Core()
 
     @property
     def precision(self) -> str:
@@ -170,7 +168,7 @@ class Network:
     def _settled(self) -> _Plan:
         """Return what this CPU and OpenVINO version settled on, settling now if it is their first time."""
         if self._plan is None:
-            name = _runtime_name(self._core)
+            name = _runtime_name(_core())
             self._plan = self._stored_plan(name) or self._settle(name)
         return self._plan
 
@@ -188,7 +186,7 @@ class Network:
 
     def _settle(self, name: str) -> _Plan:
         """Choose a precision whose output agrees with the reference, and keep the compiled network."""
-        has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        has_bf16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         for precision in ("bf16", "f32") if has_bf16 else ("f32",):
             compiled = self._compile(precision, self._streams)
             agreement = self._check(partial(_run, _queue(compiled)))
@@ -215,8 +213,8 @@ class Network:
         }
         if self._blob is not None:
             with suppress(RuntimeError):
-                return self._core.import_model(import_openvino().Tensor(self._blob), "CPU", options)
-        return self._core.compile_model(self._core.read_model(self._entry / "model.xml"), "CPU", options)
+                return _core().import_model(import_openvino().Tensor(self._blob), "CPU", options)
+        return _core().compile_model(_core().read_model(self._entry / "model.xml"), "CPU", options)
 
 
 def entry_path(kind: str, fingerprint: str, cache: Path | None = None) -> Path:
@@ -255,6 +253,19 @@ def import_openvino() -> Any:
             finally:
                 del sys.modules[converter]
     return openvino
+
+
+def _core() -> Any:
+    """Return this process's one openvino.Core, which is never given back; the first call loads the CPU's plugin, 15 ms.
+
+    The plugin puts the calling thread's signals on a stack of its own, and frees that with its Core. Of two Cores given
+    back in the order in which they were made, the second leaves the thread on the first one's freed stack: the next
+    signal that Python handles, Ctrl-C say, would kill the process.
+    """
+    with _core_lock:
+        if not _cores:
+            _cores.append(import_openvino().Core())
+        return _cores[0]
 
 
 def has_gpu() -> bool:

@@ -26,6 +26,18 @@ assert len(embedder.embed_passages(["one text", "two texts"])) == 2
 print(type(embedder).__name__)
 """
 
+SIGNALLED = """
+import faulthandler, gc, signal
+from pincite.index import load_embedder
+faulthandler.enable()  # as pytest does: only with a stack of the process's own for signals can it be lost
+first, second = load_embedder(), load_embedder()
+first.embed_query("one"), second.embed_query("two")
+del first; gc.collect()
+del second; gc.collect()
+signal.signal(signal.SIGTERM, lambda *received: print("alive"))
+signal.raise_signal(signal.SIGTERM)
+"""
+
 
 @pytest.fixture(scope="module")
 def embedder() -> CompiledEmbedder:
@@ -47,6 +59,12 @@ def test_compiling_needs_no_network(tmp_path: Path) -> None:
     printed = run_offline(CHILD, tmp_path, tmp_path / "cache")
     assert "openvino_telemetry" not in printed
     assert "torch" in printed
+
+
+def test_a_process_that_gave_its_embedders_back_can_still_be_signalled(
+    embedder: CompiledEmbedder, tmp_path: Path
+) -> None:
+    assert run_offline(SIGNALLED, tmp_path, cache_folder())[0] == "alive"
 
 
 def test_vectors_are_unit_rows_whatever_the_text(embedder: CompiledEmbedder) -> None:
