@@ -34,7 +34,7 @@ from pincite.index.manifest import (
     writer,
 )
 from pincite.index.passage import Document
-from pincite.index.sources import PASSING, Skipped, SourceFile, find_in, read_documents
+from pincite.index.sources import Skipped, SourceFile, find_in, read_documents
 from pincite.index.store import Index, check_chunker, check_model, stored_path
 from pincite.index.survey import (
     NO_STAMP,
@@ -309,7 +309,7 @@ class SyncRun:
                         self._flush()
             self.skipped += skipped
             # What is known of a file that could only now not be read stays as it is until it can be.
-            if not any(item.reason in PASSING for item in skipped):
+            if not any(item.passes for item in skipped):
                 for number, gone in old.rest():
                     self._retire(number, gone)
                     self.counts["removed"] += 1
@@ -362,7 +362,7 @@ class SyncRun:
                 continue
             if known_documents(self.before, list(known_under(self.before.segments, source.path))):
                 continue
-            why = "no .txt, .md, .rst, .html or .jsonl file"
+            why = "no file of a kind that pincite reads"
             for item in self.skipped:
                 if under(item.path, [source]):
                     why = item.reason if item.path == source.path else f"{item.path}: {item.reason}"

@@ -11,7 +11,7 @@ import json
 import zlib
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.dense import build_codes
+from pincite.index.extracted import Mark, mark_at
 from pincite.index.passage import LINE_END, Document, Passage, Span
 from pincite.index.segment import Segment, pack_strings, row_checksums
 from pincite.index.sources import Skipped, Stamp
@@ -77,11 +78,15 @@ class NewDocument:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a passage stands: path and title as in its `Document`, and the 1-based line on which it begins."""
+    """Where a passage stands: as in its `Document`, and the 1-based line and the mark in which it begins."""
 
     path: str
     title: str
     line: int
+    format: str = ""
+    unit: str = ""
+    mark: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def indexed_text(lead: str, text: str) -> str:
@@ -121,6 +126,8 @@ def encode(
         "document_metadata",
         [json.dumps(dict(item.document.metadata)) if item.document.metadata else "" for item in documents],
     )
+    columns |= pack_strings("document_format", [item.document.format for item in documents])
+    columns |= pack_strings("document_marks", [_marks_text(item.document) for item in documents])
     columns["document_file"] = np.array([file_rows[item.file] for item in documents], np.uint32)
     columns["document_id"] = _bytes_rows([bytes.fromhex(item.document.id) for item in documents], 16)
     columns["document_sha256"] = _bytes_rows([bytes.fromhex(item.document.sha256) for item in documents], 32)
@@ -182,6 +189,16 @@ def path_key(path: str) -> bytes:
 
 def _skips_text(skipped: Sequence[Skipped]) -> str:
     return json.dumps([(item.path, item.reason) for item in skipped]) if skipped else ""
+
+
+def _marks_text(document: Document) -> str:
+    return json.dumps([document.unit, *((mark.start, mark.label) for mark in document.marks)]) if document.marks else ""
+
+
+def _marks(text: str) -> tuple[str, tuple[Mark, ...]]:
+    """Return unit and marks of a document."""
+    unit, *marks = json.loads(text) if text else [""]
+    return unit, tuple(Mark(*mark) for mark in marks)
 
 
 def _bytes_rows(rows: Sequence[bytes], width: int) -> NDArray[np.uint8]:
@@ -299,7 +316,7 @@ class SegmentContents:
         line, offset = segment.array("document_place")[row].tolist()
         start, end = segment.array("text_at")[row : row + 2].tolist()
         text = segment.checked_bytes("text", start, end, int(segment.array("text_crc")[row]))
-        metadata = segment.text("document_metadata", row)
+        unit, marks = _marks(segment.text("document_marks", row))
         return Document(
             id=segment.array("document_id")[row].tobytes().hex(),
             path=self.file_of(row) + (f"#{record}" if record else ""),
@@ -310,8 +327,16 @@ class SegmentContents:
             line=line,
             offset=offset,
             encoding=segment.text("document_encoding", row),
-            metadata=json.loads(metadata) if metadata else {},
+            metadata=self.metadata(row),
+            format=segment.text("document_format", row),
+            unit=unit,
+            marks=marks,
         )
+
+    def metadata(self, row: int) -> dict[str, str]:
+        """Return what document `row` says of itself."""
+        text = self.segment.text("document_metadata", row)
+        return dict(json.loads(text)) if text else {}
 
     def sha256(self, row: int) -> str:
         """Return the hex digest of the source of document `row`."""
@@ -330,10 +355,16 @@ class SegmentContents:
         """Return where passage `row` stands, without reading its document."""
         document = self.document_row(row)
         path, record = self.file_of(document), self.record_of(document)
+        unit, marks = _marks(self.segment.text("document_marks", document))
+        mark = mark_at(marks, int(self.segment.array("passage_span")[row, 0]))
         return Place(
             path=path + (f"#{record}" if record else ""),
             title=self.segment.text("document_title", document),
             line=int(self.segment.array("passage_line")[row]),
+            format=self.segment.text("document_format", document),
+            unit=unit if mark else "",
+            mark=mark.label if mark else "",
+            metadata=self.metadata(document),
         )
 
     def passage(self, row: int) -> Passage:

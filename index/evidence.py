@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from io import BufferedReader, FileIO
 
+from pincite.index.formats import format_of
 from pincite.index.passage import Document
-from pincite.index.sources import LARGEST_FILE, decode, open_regular
+from pincite.index.records import LONGEST_LINE
+from pincite.index.sources import decode, open_regular
 from pincite.index.walk import reason_for
 
 __all__ = ["Evidence", "Places", "examine"]
@@ -48,7 +50,7 @@ def examine(document: Document, location: str, scanned: dict[str, Places] | None
         with BufferedReader(open_regular(location), 1 << 16) as file:
             if document.record:
                 return _examine_record(document, file, location, scanned)
-            data = file.read(LARGEST_FILE + 1)  # one that has grown beyond this has changed
+            data = file.read(format_of(document.path).largest + 1)  # one that has grown beyond this has changed
     except FileNotFoundError:
         return Evidence(document.text, document.line, "the file is no longer there")
     except OSError as error:
@@ -94,7 +96,7 @@ def _find_by_id(file: BufferedReader[FileIO], document: Document) -> tuple[int, 
 def _scan(file: BufferedReader[FileIO]) -> Places:
     places: Places = {}
     offset = file.seek(0)
-    for line, raw in enumerate(iter(lambda: file.readline(LARGEST_FILE), b""), 1):
+    for line, raw in enumerate(iter(lambda: file.readline(LONGEST_LINE), b""), 1):
         places.setdefault(_digest(raw), (line, offset))
         offset += len(raw)
     return places
@@ -107,7 +109,7 @@ def _count_lines(data: mmap.mmap, end: int) -> int:
 
 def _line_at(file: BufferedReader[FileIO], offset: int) -> bytes:
     file.seek(offset)
-    return file.readline(LARGEST_FILE)
+    return file.readline(LONGEST_LINE)
 
 
 def _digest(line: bytes) -> str:

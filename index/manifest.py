@@ -41,7 +41,7 @@ __all__ = [
     "writer",
 ]
 
-FORMAT = 2
+FORMAT = 3
 _FORMAT_LINE = b"pincite index %d\n"
 _MANIFEST = "manifest.json"
 _LOCK_TRIES = 20

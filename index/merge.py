@@ -194,8 +194,9 @@ def _document_columns(kept: Sequence[_Kept]) -> dict[str, NDArray[Any]]:
     columns: dict[str, NDArray[Any]] = {}
     for name in ("document_id", "document_sha256", "document_place", "text_crc"):
         columns[name] = _gathered(name, kept)
-    for name in ("document_record", "document_title", "document_encoding", "document_metadata", "text"):
-        columns |= _gathered_bytes(name, kept)
+    for name in ("record", "title", "encoding", "metadata", "format", "marks"):
+        columns |= _gathered_bytes(f"document_{name}", kept)
+    columns |= _gathered_bytes("text", kept)
     sizes = np.empty(len(columns["text_crc"]), np.int64)
     for contents, rows, to in kept:
         sizes[to] = np.diff(contents.segment.array("document_passages"))[rows]

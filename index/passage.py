@@ -15,6 +15,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from pincite.index.extracted import Mark
+
 __all__ = ["LINE_END", "Document", "Passage", "Span", "Vectors", "document_id"]
 
 LINE_END = re.compile(r"\r\n|\r|\n")
@@ -63,6 +65,9 @@ class Document:
         offset: byte of the file at which the record begins; 0 but for `.jsonl` records.
         encoding: how the file's bytes become `text`; empty if the text was extracted.
         metadata: what else the source says of itself, such as author or date.
+        format: of what kind the source is, as formats.py names them; empty if that is not known.
+        unit: what `marks` count, such as "page" or "time"; empty if there are none.
+        marks: where its pages, times or the like begin in the text, ascending.
     """
 
     id: str
@@ -75,6 +80,9 @@ class Document:
     offset: int = 0
     encoding: str = "utf-8"
     metadata: Mapping[str, str] = field(default_factory=dict)
+    format: str = ""
+    unit: str = ""
+    marks: tuple[Mark, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

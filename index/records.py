@@ -1,4 +1,4 @@
-"""A .jsonl file -> one Document a line, streamed: `{"_id": ..., "title": ..., "text": ...}`.
+"""A .jsonl file -> one document a line, streamed: `{"_id": ..., "title": ..., "text": ...}`.
 
 The layout of retrieval test collections. A line that is no record is reported with its number and the others go on.
 Memory holds one line and 100 bytes for each `_id`, to notice one that comes twice.
@@ -13,11 +13,11 @@ from hashlib import blake2b, sha256
 from typing import IO, Any
 
 from pincite.index.decoding import length_reason
-from pincite.index.passage import Document, document_id
+from pincite.index.extracted import Extracted, Part
 from pincite.index.titles import one_line
 from pincite.index.walk import Skipped
 
-__all__ = ["LONGEST_LINE", "Record", "parse_record", "read_records"]
+__all__ = ["LONGEST_LINE", "Record", "parse_record", "read_jsonl"]
 
 LONGEST_LINE = 32 * 1024 * 1024
 """Bytes; a longer line is skipped without being held in memory. JSON made to harm takes 25 times its size."""
@@ -39,16 +39,16 @@ class Record:
     metadata: Mapping[str, str]
 
 
-def read_records(stream: IO[bytes], path: str) -> Iterator[Document | Skipped]:
+def read_jsonl(stream: IO[bytes], path: str) -> Iterator[Part | Skipped]:
     """Yield the records of a buffered `stream` that stands at its beginning, in order.
 
-    A document's `offset` is where its line begins and its `sha256` is that of the line without its end (without
+    A record's `offset` is where its line begins and its `sha256` is that of the line without its end (without
     carriage returns and line feeds), so that a citation can be checked by reading that one line.
     """
     reported = unreported = 0
     is_corpus = False
     for item in _read_lines(stream, path):
-        if isinstance(item, Document):
+        if isinstance(item, Part):
             is_corpus = True
             yield item
         elif not is_corpus and reported + unreported == _MOST_ALIEN:
@@ -63,7 +63,7 @@ def read_records(stream: IO[bytes], path: str) -> Iterator[Document | Skipped]:
         yield Skipped(path, f"{unreported:,} more lines")
 
 
-def _read_lines(stream: IO[bytes], path: str) -> Iterator[Document | Skipped]:
+def _read_lines(stream: IO[bytes], path: str) -> Iterator[Part | Skipped]:
     seen: set[bytes] = set()
     offset, number, passed = 0, 0, 0
     while line := stream.readline(LONGEST_LINE + 1):
@@ -96,19 +96,8 @@ def _read_lines(stream: IO[bytes], path: str) -> Iterator[Document | Skipped]:
             yield Skipped(f"{path}:{number}", f"another line has the same _id {record.id[:80]!r}")
             continue
         seen.add(identity)
-        digest, name = sha256(line).hexdigest(), f"{path}#{record.id}"
-        yield Document(
-            id=document_id(name, digest),
-            path=name,
-            title=record.title,
-            text=record.text,
-            sha256=digest,
-            record=record.id,
-            line=number,
-            offset=start,
-            encoding="",
-            metadata=record.metadata,
-        )
+        content = Extracted(record.text, record.title, record.metadata)
+        yield Part(record.id, content, sha256(line).hexdigest(), line=number, offset=start)
 
 
 def parse_record(line: bytes) -> Record:

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from pincite.index.errors import SourceError
+from pincite.index.formats import EXTENSIONS, extension_of
 from pincite.index.manifest import Source
 from pincite.index.sources import SourceFile
-from pincite.index.walk import EXTENSIONS, Folder, excluder, extension_of, find_files, is_hidden
+from pincite.index.walk import Folder, excluder, find_files, is_hidden
 
 __all__ = ["Presence", "Scope", "is_empty", "network_disk", "presence", "take_scope"]
 

@@ -1,7 +1,7 @@
-"""Paths -> Documents: each file opened once, checked, hashed and decoded, or reported with the reason.
+"""Paths -> Documents: each file opened once, checked, hashed and read as its format says, or reported with the reason.
 
-Nothing here is fatal but a source that is missing. A text file is read whole, so that its hash and its text are of
-the same bytes; `.jsonl` files, which hold whole corpora, are streamed.
+Nothing here is fatal but a source that is missing. A file of one document is read whole, so that its hash and its text
+are of the same bytes; those that hold many, as `.jsonl` files hold whole corpora, are streamed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from pincite.index.decoding import binary_reason, decode, length_reason
+from pincite.index.extracted import Extracted, MissingExtraError, Part, UnreadableError
+from pincite.index.formats import Format, extension_of, format_of
 from pincite.index.opening import open_regular, reason_for
 from pincite.index.passage import Document, document_id
-from pincite.index.records import read_records
 from pincite.index.titles import title_and_metadata
 from pincite.index.walk import Skipped, SourceFile, Stamp, find_files, find_in
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANGED",
-    "LARGEST_FILE",
-    "PASSING",
     "Skipped",
     "SourceFile",
     "Stamp",
@@ -34,39 +33,32 @@ __all__ = [
     "find_files",
     "find_in",
     "open_regular",
+    "read_content",
     "read_documents",
 ]
 
-LARGEST_FILE = 32 * 1024 * 1024
-"""Bytes; the collected works of Shakespeare are 5.5 million. A `.jsonl` file has this limit for each line instead."""
-
 CHANGED = "changed while it was read"
-
-PASSING = frozenset({CHANGED, *(reason_for(OSError(n, os.strerror(n))) for n in (errno.EIO, errno.ESTALE))})
-"""The reasons for which a file is skipped that will be worth reading again."""
 
 _ENDLESS = "it holds more than its size says, as files of the kernel do"
 
-_HTML = frozenset({".html", ".htm", ".xhtml"})
-
 
 def read_documents(file: SourceFile) -> Iterator[Document | Skipped]:
-    """Yield the document in `file`, or the documents of a `.jsonl` file, or why there is none.
+    """Yield the document in `file`, or its documents if it holds several, and what of it could not be read, and why.
 
-    A file that changes while it is read is read once more. A `.jsonl` file that does so has been passed on already:
-    then `Skipped` comes last, and its records are to be read again at the next occasion.
+    A file that changes while it is read is read once more. One of several documents that does so has been passed on
+    already: then `Skipped` comes last, and they are to be read again at the next occasion.
     """
-    extension = os.path.splitext(file.path)[1].lower()
+    kind = format_of(file.path)
     try:
         with open_regular(file.location) as raw:
             if os.path.realpath(file.location) != file.location:  # hours may have passed since it was found
                 yield Skipped(file.path, "a folder that it was found in has become a link")
-            elif extension == ".jsonl":
-                yield from _read_records(file.path, raw)
+            elif kind.holds_many:
+                yield from _read_parts(file.path, kind, raw)
             else:
-                yield _read_file(file.path, extension, raw)
+                yield from _read_whole(file.path, kind, raw)
     except OSError as error:
-        yield Skipped(file.path, reason_for(error))
+        yield Skipped(file.path, reason_for(error), passes=error.errno in (errno.EIO, errno.ESTALE))
 
 
 class _Beginning(io.RawIOBase):
@@ -88,60 +80,100 @@ class _Beginning(io.RawIOBase):
         return size
 
 
-def _read_records(path: str, raw: io.FileIO) -> Iterator[Document | Skipped]:
+def _read_parts(path: str, kind: Format, raw: io.FileIO) -> Iterator[Document | Skipped]:
     before = _state(raw)
     with io.BufferedReader(_Beginning(raw, before[0]), 1 << 20) as stream:
-        yield from read_records(stream, path)
+        for part in kind.parts_reader()(stream, path):
+            yield part if isinstance(part, Skipped) else _part_document(path, kind, part)
     if _state(raw) != before:
-        yield Skipped(path, CHANGED)
+        yield Skipped(path, CHANGED, passes=True)
     elif before[0] == 0 and raw.read(1):
         yield Skipped(path, _ENDLESS)
 
 
-def _read_file(path: str, extension: str, raw: io.FileIO) -> Document | Skipped:
+def _part_document(path: str, kind: Format, part: Part) -> Document:
+    name = f"{path}#{part.record}"
+    content = part.extracted
+    return Document(
+        id=document_id(name, part.sha256),
+        path=name,
+        title=content.title,
+        text=content.text,
+        sha256=part.sha256,
+        record=part.record,
+        line=part.line,
+        offset=part.offset,
+        encoding="",
+        metadata=content.metadata,
+        format=part.format or kind.name,
+        unit=content.unit,
+        marks=content.marks,
+    )
+
+
+def _read_whole(path: str, kind: Format, raw: io.FileIO) -> Iterator[Document | Skipped]:
     for _ in range(2):
         before = _state(raw)
         size = before[0]
-        if size > LARGEST_FILE:
-            return Skipped(path, f"too large ({size / 1e6:,.0f} MB; the limit is {LARGEST_FILE >> 20} MiB)")
+        if size > kind.largest:
+            yield Skipped(path, f"too large ({size / 1e6:,.0f} MB; the limit is {kind.largest >> 20} MiB)")
+            return
         raw.seek(0)
         data = _read_up_to(raw, size + 1)
         if _state(raw) == before:
-            return _document(path, extension, data) if len(data) == size else Skipped(path, _ENDLESS)
-    return Skipped(path, CHANGED)
+            if len(data) == size:
+                yield from _documents(path, kind, data)
+            else:
+                yield Skipped(path, _ENDLESS)
+            return
+    yield Skipped(path, CHANGED, passes=True)
 
 
-def _document(path: str, extension: str, data: bytes) -> Document | Skipped:
-    text, encoding = decode(data)
-    binary = binary_reason(data, text, encoding)
-    if binary:
-        return Skipped(path, binary)
-    if extension in _HTML:
-        # lxml, and with it most of an HTML reader's time to import, is loaded when there is a page to read.
-        from pincite.index.webpages import read_web_page
-
-        try:
-            page = read_web_page(data)
-        except ValueError as error:
-            return Skipped(path, str(error))
-        title, text, encoding, metadata = page.title, page.text, "", dict(page.metadata)
-    else:
-        title, metadata = title_and_metadata(text, extension)
-    if not text or text.isspace():
-        return Skipped(path, "no text")
-    too_long = length_reason(text)
-    if too_long:
-        return Skipped(path, too_long)
+def _documents(path: str, kind: Format, data: bytes) -> Iterator[Document | Skipped]:
+    """Yield the document that `data` holds, if it holds one, and what of it could not be read."""
+    try:
+        content, encoding = read_content(path, kind, data)
+    except UnreadableError as error:
+        yield Skipped(path, str(error), passes=isinstance(error, MissingExtraError))
+        return
     digest = sha256(data).hexdigest()
-    return Document(
+    yield Document(
         id=document_id(path, digest),
         path=path,
-        title=title,
-        text=text,
+        title=content.title,
+        text=content.text,
         sha256=digest,
         encoding=encoding,
-        metadata=metadata,
+        metadata=content.metadata,
+        format=kind.name,
+        unit=content.unit,
+        marks=content.marks,
     )
+    for note in content.notes:
+        yield Skipped(path, note)
+
+
+def read_content(name: str, kind: Format, data: bytes) -> tuple[Extracted, str]:
+    """Return what a file of one document says, and the encoding in which its text is in there, empty if it is not.
+
+    Raises:
+        UnreadableError: it holds no text, or cannot be read.
+    """
+    if kind.module:
+        content, encoding = kind.reader()(data), ""
+    else:
+        text, encoding = decode(data)
+        binary = binary_reason(data, text, encoding)
+        if binary:
+            raise UnreadableError(binary)
+        title, metadata = title_and_metadata(text, extension_of(name))
+        content = Extracted(text, title, metadata)
+    if not content.text or content.text.isspace():
+        raise UnreadableError("; ".join(content.notes) or "no text")
+    too_long = length_reason(content.text)
+    if too_long:
+        raise UnreadableError(too_long)
+    return content, encoding
 
 
 def _state(raw: io.FileIO) -> tuple[int, int]:

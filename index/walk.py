@@ -12,27 +12,23 @@ import re
 import stat
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pincite.index.errors import SourceError
+from pincite.index.formats import EXTENSIONS, extension_of
 from pincite.index.opening import kind_of, reason_for
 
 __all__ = [
-    "EXTENSIONS",
     "Folder",
     "Skipped",
     "SourceFile",
     "Stamp",
     "excluder",
-    "extension_of",
     "find_files",
     "find_in",
     "is_hidden",
     "reason_for",
 ]
-
-EXTENSIONS = frozenset({".txt", ".text", ".md", ".markdown", ".rst", ".html", ".htm", ".xhtml", ".jsonl"})
-"""What is read in a folder; a file that is named as a source itself may have any extension."""
 
 _VERSION_CONTROL = frozenset({"CVS", "_darcs"})  # .git, .hg, .svn, .bzr and .jj are hidden anyway
 
@@ -64,10 +60,11 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A path that was not read, or `path:line` for a record, and why."""
+    """A path that was not read, or `path:line` for a record, and why; `passes` if it may be read another time."""
 
     path: str
     reason: str
+    passes: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,12 +334,6 @@ def _with_slash(path: str) -> str:
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder of this name is never found in a source."""
     return name.startswith(".") or name in _VERSION_CONTROL
-
-
-def extension_of(name: str) -> str:
-    """Return what follows the last dot of a name, in lower case and with the dot, or an empty string."""
-    _, dot, extension = name.rpartition(".")
-    return dot + extension.lower()
 
 
 def _stamp(status: os.stat_result) -> Stamp:

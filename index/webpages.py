@@ -13,10 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from pincite.index.decoding import decode
+from pincite.index.decoding import binary_reason, decode
+from pincite.index.extracted import Extracted, UnreadableError
 from pincite.index.titles import one_line
 
-__all__ = ["WebPage", "read_web_page"]
+__all__ = ["read_html"]
 
 _MOST_TAGS = 30_000  # opening ones; trafilatura takes 0.1 ms each, so 3 s for what only a book on one page has
 _LONGEST_MARKUP = 4_000_000  # characters
@@ -46,20 +47,11 @@ _NOT_MAIN = frozenset({"nav", "footer", "aside", "form"})
 _DATES = ("article:published_time", "date", "dc.date", "dcterms.date", "datepublished", "pubdate")
 
 
-@dataclass(frozen=True, slots=True)
-class WebPage:
-    """What a page says: paragraphs are separated by an empty line, list items and table rows by a line end."""
-
-    title: str
-    text: str
-    metadata: Mapping[str, str]
-
-
-def read_web_page(data: bytes) -> WebPage:
+def read_html(data: bytes) -> Extracted:
     """Return the content of an HTML page, whatever it declares itself to be; `text` is empty if there is none.
 
     Raises:
-        ValueError: there are more tags than in any page that somebody wrote; the message is one line.
+        UnreadableError: it is no text, or has more tags than any page that somebody wrote.
     """
     # lxml is told the encoding and so gets neither a wrong charset, nor a NUL, at which some versions stop.
     markup = _decoded(data).replace("\0", "").lstrip()
@@ -79,7 +71,7 @@ def read_web_page(data: bytes) -> WebPage:
         text = plain
     # An unclosed <nav> holds the whole rest of its page: if leaving it out leaves nothing, it stays.
     text = text or plain or _scan(markup, _NEVER_TEXT).blocks.text()
-    return WebPage(title, text, {key: value for key, value in metadata.items() if value})
+    return Extracted(text, title, {key: value for key, value in metadata.items() if value})
 
 
 def _prose(text: str) -> int:
@@ -90,6 +82,8 @@ def _prose(text: str) -> int:
 def _decoded(data: bytes) -> str:
     """Return the markup; a declared encoding counts if it is neither Unicode, which shows itself, nor wrong."""
     text, encoding = decode(data)
+    if binary := binary_reason(data, text, encoding):
+        raise UnreadableError(binary)
     declared = _XML_ENCODING.match(data) or _META_CHARSET.search(data[:4096])
     if declared and encoding not in ("utf-8", "utf-8-sig", "utf-16", "utf-32"):
         try:
@@ -185,7 +179,7 @@ class _Scan:
     def _count(self) -> None:
         self.events += 1
         if self.events > _MOST_EVENTS:
-            raise ValueError(f"more than {_MOST_EVENTS:,} tags and pieces of text")
+            raise UnreadableError(f"more than {_MOST_EVENTS:,} tags and pieces of text")
 
     def comment(self, text: str) -> None:
         """Leave out a comment."""

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass
 
 from pincite.index import Document, Evidence, Span
+from pincite.index.extracted import mark_at
 from pincite.index.passage import LINE_END
 
 __all__ = ["Citation", "cite", "line_and_column"]
@@ -29,6 +30,9 @@ class Citation:
         verified: the file is there, unchanged since it was indexed, and has the quote at the span.
         problem: why it is not verified; empty if it is.
         page: 1-based page, for formats that have pages.
+        unit, mark: in which page, cell, or at which time the quote begins, where its format has such: "page", "12".
+        format: of what kind the source is.
+        author, date, url: as the source gives them; empty if it does not.
     """
 
     path: str
@@ -44,6 +48,12 @@ class Citation:
     verified: bool
     problem: str = ""
     page: int | None = None
+    unit: str = ""
+    mark: str = ""
+    format: str = ""
+    author: str = ""
+    date: str = ""
+    url: str = ""
 
 
 def line_and_column(text: str, offset: int) -> tuple[int, int]:
@@ -71,6 +81,8 @@ def cite(document: Document, span: Span, sentence_span: Span, score: float, evid
     problem = evidence.problem
     if not problem and span.of(evidence.text) != quote:
         problem = "the file does not have the quote at this place"
+    mark = mark_at(document.marks, span.start)
+    label = mark.label if mark else ""
     return Citation(
         path=document.path,
         title=document.title or document.path.rpartition("/")[2],
@@ -84,4 +96,11 @@ def cite(document: Document, span: Span, sentence_span: Span, score: float, evid
         score=score,
         verified=not problem,
         problem=problem,
+        page=int(label) if document.unit == "page" and label.isdecimal() else None,
+        unit=document.unit if mark else "",
+        mark=label,
+        format=document.format,
+        author=document.metadata.get("author", ""),
+        date=document.metadata.get("date", ""),
+        url=document.metadata.get("url", ""),
     )

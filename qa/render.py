@@ -144,6 +144,12 @@ def _citation_json(citation: Citation) -> Json:
         "verified": citation.verified,
         "problem": citation.problem or None,
         "page": citation.page,
+        "unit": citation.unit or None,
+        "mark": citation.mark or None,
+        "format": citation.format,
+        "author": citation.author or None,
+        "date": citation.date or None,
+        "url": citation.url or None,
     }
 
 
@@ -183,6 +189,12 @@ def _passage_json(rank: int, hit: Hit) -> Json:
         "line": hit.line,
         "text": hit.passage.text,
         "score": round(hit.score, 6),
+        "unit": hit.unit or None,
+        "mark": hit.mark or None,
+        "format": hit.format,
+        "author": hit.metadata.get("author"),
+        "date": hit.metadata.get("date"),
+        "url": hit.metadata.get("url"),
     }
 
 

@@ -9,7 +9,8 @@ was. More than 0.4 on the cosine loses on long articles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -40,6 +41,8 @@ class Hit:
         score: for hybrid near 1 at best and near 0 where nothing fits; the cosine for dense, BM25 for sparse.
         dense_rank: 1-based rank by cosine among the candidates; None if it was not among the nearest.
         sparse_rank: the same by BM25.
+        format: of what kind the document is; `unit`, `mark`: in which page or the like the passage begins.
+        metadata: what the document says of itself.
     """
 
     passage: Passage
@@ -49,6 +52,10 @@ class Hit:
     score: float
     dense_rank: int | None
     sparse_rank: int | None
+    format: str = ""
+    unit: str = ""
+    mark: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def retrieve(
@@ -95,6 +102,10 @@ def retrieve(
                 score=float(scores[place]),
                 dense_rank=dense_rank.get(row),
                 sparse_rank=sparse_rank.get(row),
+                format=standing.format,
+                unit=standing.unit,
+                mark=standing.mark,
+                metadata=standing.metadata,
             )
         )
     hits.sort(key=lambda hit: (-hit.score, hit.path, hit.passage.span))

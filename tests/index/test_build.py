@@ -244,7 +244,7 @@ def test_passages_of_another_chunker_are_refused(
 def test_index_of_another_format_is_refused(articles: Path, embedder: HashingEmbedder) -> None:
     Index.sync(articles / ".pincite", [articles], embedder=embedder)
     (articles / ".pincite" / "FORMAT").write_text("pincite index 99\n")
-    with pytest.raises(IndexFormatError, match="format 99, this pincite reads format 2"):
+    with pytest.raises(IndexFormatError, match="format 99, this pincite reads format 3"):
         Index.open(articles / ".pincite")
     with pytest.raises(IndexFormatError, match="format 99"):
         Index.sync(articles / ".pincite", embedder=embedder)
@@ -252,7 +252,7 @@ def test_index_of_another_format_is_refused(articles: Path, embedder: HashingEmb
 
 def test_empty_folder_is_refused_and_leaves_nothing(tmp_path: Path, embedder: HashingEmbedder) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match=rf"Nothing to read in {tmp_path}/empty \(no \.txt"):
+    with pytest.raises(SourceError, match=rf"Nothing to read in {tmp_path}/empty \(no file of a kind that pincite reads"):
         Index.sync(tmp_path / ".pincite", [tmp_path / "empty"], embedder=embedder)
     assert not (tmp_path / ".pincite").exists()
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pincite.index import Document, Index, Skipped, records, sources, verify, webpages
+from pincite.index import Document, Index, Skipped, records, verify, webpages
 from pincite.index.decoding import MOST_LINES, decode
+from pincite.index.formats import format_of
 from pincite.index.sources import SourceFile, find_files, read_documents
 from tests.conftest import HashingEmbedder
 from tests.qa.test_cli import pincite
@@ -274,7 +275,7 @@ def test_files_that_vanish_or_become_something_else_before_their_turn_are_report
 
 @pytest.mark.parametrize("pad", [" ", "\n", "<?xml ", "<?xml " + " " * 90, "\t<?xml"])
 def test_a_page_that_begins_with_much_of_nothing_is_read_in_linear_time(pad: str) -> None:
-    page = webpages.read_web_page((pad * (2_000_000 // len(pad)) + "<p>deep text").encode())
+    page = webpages.read_html((pad * (2_000_000 // len(pad)) + "<p>deep text").encode())
     assert "deep text" in page.text or "<?xml" in pad
 
 
@@ -381,7 +382,7 @@ def test_a_folder_of_20_000_tiny_files_takes_little_memory(tmp_path: Path) -> No
 @pytest.mark.parametrize("piece", ["letters", "x\n", "🌊 "])
 def test_the_largest_file_takes_memory_in_proportion(tmp_path: Path, piece: str) -> None:
     path = tmp_path / "a.txt"
-    size = min(sources.LARGEST_FILE // len(piece.encode()), MOST_LINES if "\n" in piece else sources.LARGEST_FILE)
+    size = min(format_of("").largest // len(piece.encode()), MOST_LINES if "\n" in piece else format_of("").largest)
     path.write_text(piece * size)
     documents, skipped, memory = added_memory(tmp_path, path)
     assert (documents, skipped) == (2, 0)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pincite.index import sources
+from pincite.index.formats import format_of
 from pincite.index.passage import Document, document_id
 from pincite.index.sources import Skipped, SourceFile, decode, find_files, read_documents
 
@@ -93,7 +94,7 @@ def test_files_without_text_are_skipped(tmp_path: Path, name: str, data: bytes) 
 def test_files_over_the_limit_are_skipped_unread(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.touch()
-    os.truncate(path, sources.LARGEST_FILE + 1)  # a hole: takes no room
+    os.truncate(path, format_of(path.name).largest + 1)  # a hole: takes no room
     assert reason(path) == "too large (34 MB; the limit is 32 MiB)"
 
 
@@ -132,10 +133,11 @@ def test_a_file_that_keeps_changing_is_given_up_and_one_that_settles_is_read(tmp
     path = tmp_path / "a.txt"
     path.write_bytes(b"line of text\n")
     with Changing(path, 9) as file:
-        assert sources._read_file("a.txt", ".txt", file) == Skipped("a.txt", "changed while it was read")
+        (skipped,) = sources._read_whole("a.txt", format_of("a.txt"), file)
+    assert skipped == Skipped("a.txt", "changed while it was read", passes=True)
     path.write_bytes(b"line of text\n")
     with Changing(path, 1) as file:
-        document = sources._read_file("a.txt", ".txt", file)
+        (document,) = sources._read_whole("a.txt", format_of("a.txt"), file)
     assert isinstance(document, Document)
     assert document.text == "line of text\nmore\n"
 

@@ -81,6 +81,26 @@ def test_full_search_orders_the_hybrid_hits_by_what_is_read(library: Path) -> No
     assert list(full.values()) == sorted(full.values(), reverse=True)
 
 
+HIT = {
+    *[
+        "rank",
+        "path",
+        "title",
+        "start",
+        "end",
+        "line",
+        "text",
+        "score",
+        "unit",
+        "mark",
+        "format",
+        "author",
+        "date",
+        "url",
+    ]
+}
+
+
 def test_ask_answers_quotes_and_cites(library: Path) -> None:
     result = pincite("ask", "--json", "who sits on the board?", cwd=library)
     body = json.loads(result.stdout)
@@ -100,7 +120,7 @@ def test_ask_answers_quotes_and_cites(library: Path) -> None:
     assert body["citations"][0]["quote"] == body["answer"]
     for rank, passage in enumerate(body["passages"], 1):
         assert passage["rank"] == rank
-        assert set(passage) == {"rank", "path", "title", "start", "end", "line", "text", "score"}
+        assert set(passage) == HIT
 
 
 def test_ask_prints_text_without_escape_codes_into_a_pipe(library: Path) -> None:
@@ -121,9 +141,7 @@ def test_search_prints_hits_in_order(library: Path) -> None:
     body = json.loads(pincite("search", "--json", "-k", "3", "Istio service mesh", cwd=library).stdout)
     assert [hit["rank"] for hit in body["hits"]] == [1, 2, 3]
     assert body["hits"][0]["path"] == "seeds/the-istio-lesson.md"
-    assert set(body["hits"][0]) == {
-        "rank", "path", "title", "start", "end", "line", "text", "score", "dense_rank", "sparse_rank"
-    }  # fmt: skip
+    assert set(body["hits"][0]) == HIT | {"dense_rank", "sparse_rank"}
     scores = [hit["score"] for hit in body["hits"]]
     assert scores == sorted(scores, reverse=True)
 
