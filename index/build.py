@@ -48,8 +48,8 @@ from pincite.index.writer import Writer
 
 __all__ = ["COMMIT_EVERY", "Progress", "SyncReport", "SyncRun", "sync"]
 
-COMMIT_EVERY = 16_384
-"""Passages between two commits: about a minute of embedding on two cores, and 40 MB of memory."""
+COMMIT_EVERY = 1_024
+"""Passages between two commits: some seconds of embedding, which is what an interrupted sync has to do again."""
 
 _KEPT_SKIPS = 100
 """Skipped records that are remembered of a file, to be reported again as long as the file stays as it is."""
@@ -375,7 +375,8 @@ class SyncRun:
         if batch:
             batch.sort()
             vectors = self._vectors(batch.documents)
-            self.writer.add(encode(list(batch.files.values()), batch.documents, vectors, batch.gone))
+            columns = encode(list(batch.files.values()), batch.documents, vectors, batch.gone)
+            self.writer.add(columns.items())
         if last or not self.is_one_commit:
             self.writer.commit()
             if not last:

@@ -113,8 +113,8 @@ class _Kept(NamedTuple):
 
 def merge_segments(
     segments: Sequence[SegmentContents], run: range, live: Sequence[NDArray[np.bool_]]
-) -> dict[str, NDArray[Any]] | None:
-    """Return the columns of one segment in place of neighbouring ones; None if nothing is left in them.
+) -> Iterator[tuple[str, NDArray[Any]]] | None:
+    """Return the columns of one segment in place of neighbouring ones, with names; None if nothing is left in them.
 
     Deletions that they hold of documents in older segments are carried over: without them these would come back.
 
@@ -132,10 +132,40 @@ def merge_segments(
     gone = _carried(segments[: run.start], merged)
     if not files and not gone:
         return None
+    return _columns(files, merged, masks, gone)
+
+
+def _columns(
+    files: Sequence[FileRow],
+    merged: Sequence[SegmentContents],
+    masks: Sequence[NDArray[np.bool_]],
+    gone: Mapping[str, Sequence[int]],
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the columns of the merged segment, each made when it is asked for."""
     kept, file_of = _documents(merged, masks, {row.path: number for number, row in enumerate(files)})
-    columns = encode_files(files) | {"document_file": file_of} | _document_columns(kept)
-    columns |= _passage_columns(kept, columns["document_passages"])
-    return columns | encode_gone(gone)
+    yield from encode_files(files).items()
+    yield "document_file", file_of
+    for name in ("document_id", "document_sha256", "document_place", "text_crc"):
+        yield name, _gathered(name, kept)
+    for name in ("record", "title", "encoding", "metadata", "format", "marks"):
+        yield from _gathered_bytes(f"document_{name}", kept)
+    yield from _gathered_bytes("text", kept)
+    sizes = np.empty(len(file_of), np.int64)
+    for contents, rows, to in kept:
+        sizes[to] = np.diff(contents.segment.array("document_passages"))[rows]
+    starts = offsets_of(sizes)
+    yield "document_passages", starts
+    passages = list(_passages(kept, starts))
+    for name in ("passage_span", "passage_line", "passage_bytes", "passage_crc", "vector_crc"):
+        yield name, _gathered(name, passages)
+    yield from encode_keys(_gathered("passage_key", passages)).items()
+    vectors = _gathered("vectors", passages)
+    yield "vectors", vectors
+    if len(vectors) >= CODES_FROM:
+        yield "codes", build_codes(vectors)
+    del vectors
+    yield from _postings(passages).items()
+    yield from encode_gone(gone).items()
 
 
 def _files(
@@ -190,33 +220,15 @@ def _documents(
     return kept, file_of[order].astype(np.uint32)
 
 
-def _document_columns(kept: Sequence[_Kept]) -> dict[str, NDArray[Any]]:
-    columns: dict[str, NDArray[Any]] = {}
-    for name in ("document_id", "document_sha256", "document_place", "text_crc"):
-        columns[name] = _gathered(name, kept)
-    for name in ("record", "title", "encoding", "metadata", "format", "marks"):
-        columns |= _gathered_bytes(f"document_{name}", kept)
-    columns |= _gathered_bytes("text", kept)
-    sizes = np.empty(len(columns["text_crc"]), np.int64)
-    for contents, rows, to in kept:
-        sizes[to] = np.diff(contents.segment.array("document_passages"))[rows]
-    return columns | {"document_passages": offsets_of(sizes)}
-
-
-def _passage_columns(kept: Sequence[_Kept], starts: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Return the columns of the passages; those of document i go to the rows `starts[i]` to `starts[i + 1]`."""
-    passages = []
+def _passages(kept: Sequence[_Kept], starts: NDArray[np.int64]) -> Iterator[_Kept]:
+    """Yield the passages of documents; those of document i go to the rows `starts[i]` to `starts[i + 1]`."""
     for contents, rows, to in kept:
         bounds = contents.segment.array("document_passages")
         sizes = np.diff(bounds)[rows]
-        passages.append(_Kept(contents, _ranges(bounds[rows], sizes), _ranges(starts[to], sizes)))
-    columns = {
-        name: _gathered(name, passages)
-        for name in ("passage_span", "passage_line", "passage_bytes", "passage_crc", "vectors", "vector_crc")
-    }
-    columns |= encode_keys(_gathered("passage_key", passages))
-    if len(columns["vectors"]) >= CODES_FROM:
-        columns["codes"] = build_codes(columns["vectors"])
+        yield _Kept(contents, _ranges(bounds[rows], sizes), _ranges(starts[to], sizes))
+
+
+def _postings(passages: Sequence[_Kept]) -> dict[str, NDArray[Any]]:
     postings = []
     moved = []
     for contents, rows, to in passages:
@@ -225,7 +237,7 @@ def _passage_columns(kept: Sequence[_Kept], starts: NDArray[np.int64]) -> dict[s
         moved.append(new)
         names = [name for name in contents.segment.names() if name.startswith("bm25_")]
         postings.append({name: contents.segment.array(name) for name in names})
-    return columns | merge_postings(postings, moved)
+    return merge_postings(postings, moved)
 
 
 def _ranges(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -245,12 +257,12 @@ def _gathered(name: str, kept: Sequence[_Kept]) -> NDArray[Any]:
     return column
 
 
-def _gathered_bytes(name: str, kept: Sequence[_Kept]) -> dict[str, NDArray[Any]]:
-    """Return the kept rows of a column of strings, as `pack_strings` would."""
+def _gathered_bytes(name: str, kept: Sequence[_Kept]) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield the kept rows of a column of strings, as `pack_strings` would."""
     pieces: list[memoryview] = [memoryview(b"")] * sum(len(part.rows) for part in kept)
     for contents, rows, to in kept:
         data, at = contents.segment.array(name).data, contents.segment.array(f"{name}_at")
         for place, start, end in zip(to.tolist(), at[rows].tolist(), at[rows + 1].tolist(), strict=True):
             pieces[place] = data[start:end]
-    joined = np.frombuffer(b"".join(pieces), np.uint8)
-    return {name: joined, f"{name}_at": offsets_of([len(piece) for piece in pieces])}
+    yield name, np.frombuffer(b"".join(pieces), np.uint8)
+    yield f"{name}_at", offsets_of([len(piece) for piece in pieces])

@@ -1,11 +1,11 @@
 """One immutable segment file: named arrays, with their checksums, mapped into memory when opened.
 
-    magic | length and crc32 of the directory | directory (JSON: dtype, shape, offset, crc32) | arrays, 64-byte aligned
+    magic | arrays, 64-byte aligned | directory (JSON: dtype, shape, offset, crc32) | magic, its length and crc32
 
 A small array has one crc32. A larger one has one for each 16 KiB, in a table behind it whose own crc32 is in the
 directory, so that a few rows of many millions are checked at the cost of a few: what is read is checked the first time.
-The crc32 of the head is kept in the manifest, so a damaged or swapped file never passes. A file made by something else
-cannot harm: nothing in it is executed or unpickled.
+The crc32 of directory and end is kept in the manifest, so a damaged or swapped file never passes. A file made by
+something else cannot harm: nothing in it is executed or unpickled.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -31,35 +31,39 @@ __all__ = ["Segment", "pack_strings", "row_checksums", "write_segment"]
 Array = NDArray[Any]  # Any: a segment holds arrays of several dtypes, named in its directory
 
 _MAGIC = b"pincite\x01"
-_HEAD = struct.Struct("<8sII")
+_END = struct.Struct("<8sII")
 _ALIGN = 64
 _DTYPES = {"uint8", "uint16", "uint32", "uint64", "int64", "float16", "float32"}
 
 
-def write_segment(path: str, arrays: Mapping[str, Array]) -> tuple[int, int]:
-    """Write `arrays` to a new file, synced to the disk; return its size in bytes and the crc32 of its head."""
+def write_segment(path: str, arrays: Iterable[tuple[str, Array]]) -> tuple[int, int]:
+    """Write arrays with their names to a new file, synced to the disk; return its size in bytes and its checksum.
+
+    One array is held at a time, if `arrays` makes them when asked.
+    """
     directory: dict[str, tuple[str, list[int], int, int]] = {}
-    data: list[memoryview] = []
-    offset = 0
-    for name, array in arrays.items():
-        block = np.ascontiguousarray(array)
-        view = block.reshape(-1).view(np.uint8).data if block.size else memoryview(b"")
-        table = block_checksums(view)
-        directory[name] = (block.dtype.name, list(array.shape), offset, zlib.crc32(table or view))
-        for part in (view, memoryview(table)):
-            data.append(part)
-            offset += _padded(len(part))
-    listing = json.dumps(directory, separators=(",", ":")).encode()
-    head = _HEAD.pack(_MAGIC, len(listing), zlib.crc32(listing)) + listing
-    head += bytes(_padded(len(head)) - len(head))
+    checksum = 0
 
     def blocks() -> Iterator[bytes | memoryview]:
-        yield head
-        for view in data:
-            yield view
-            yield bytes(_padded(len(view)) - len(view))
+        nonlocal checksum
+        yield _MAGIC.ljust(_ALIGN, b"\0")
+        offset = _ALIGN
+        for name, array in arrays:
+            block = np.ascontiguousarray(array)
+            view = block.reshape(-1).view(np.uint8).data if block.size else memoryview(b"")
+            table = block_checksums(view)
+            directory[name] = (block.dtype.name, list(array.shape), offset, zlib.crc32(table or view))
+            for part in (view, memoryview(table)):
+                yield part
+                yield bytes(_padded(len(part)) - len(part))
+                offset += _padded(len(part))
+        end = json.dumps(directory, separators=(",", ":")).encode()
+        end += _END.pack(_MAGIC, len(end), zlib.crc32(end))
+        checksum = zlib.crc32(end)
+        yield end
 
-    return disk.write_file(path, blocks()), zlib.crc32(head)
+    size = disk.write_file(path, blocks())
+    return size, checksum
 
 
 class Segment:
@@ -68,7 +72,7 @@ class Segment:
     Args:
         path: the file.
         size: its size in bytes, from the manifest.
-        checksum: crc32 of its head, from the manifest.
+        checksum: crc32 of its directory and end, from the manifest.
 
     Raises:
         FileNotFoundError: it is not there (a merge may have removed it; read the manifest again).
@@ -85,27 +89,27 @@ class Segment:
         self._map = self._file.map
         if len(self._map) != size:
             raise self.damage("its size is not the recorded one")
-        self._directory, self._base = self._read_head(checksum)
+        self._directory, self._arrays_end = self._read_directory(checksum)
 
-    def _read_head(self, checksum: int) -> tuple[dict[str, tuple[str, list[int], int, int]], int]:
+    def _read_directory(self, checksum: int) -> tuple[dict[str, tuple[str, list[int], int, int]], int]:
         # Read and not mapped: the first touch of a large file that is mapped takes a millisecond.
-        start = os.pread(self._file.number, _HEAD.size, 0)
-        if len(start) < _HEAD.size:
+        size = len(self._map)
+        end = os.pread(self._file.number, _END.size, max(0, size - _END.size))
+        if len(end) < _END.size:
             raise self.damage("it is too short")
-        magic, length, crc = _HEAD.unpack(start)
-        base = _padded(_HEAD.size + length)
-        head = os.pread(self._file.number, min(base, len(self._map)), 0)
-        if magic != _MAGIC or len(head) != base or zlib.crc32(head) != checksum:
-            raise self.damage("its head does not match the manifest")
-        listing = head[_HEAD.size : _HEAD.size + length]
-        if zlib.crc32(listing) != crc:
-            raise self.damage("its directory is damaged")
+        magic, length, crc = _END.unpack(end)
+        arrays_end = size - _END.size - length
+        if magic != _MAGIC or arrays_end < _ALIGN:
+            raise self.damage("its end does not match the manifest")
+        listing = os.pread(self._file.number, length, arrays_end)
+        if zlib.crc32(listing + end) != checksum or zlib.crc32(listing) != crc:
+            raise self.damage("its directory does not match the manifest")
         directory = json.loads(listing)
         for name, (dtype, shape, offset, _) in directory.items():
             size = np.dtype(dtype).itemsize * math.prod(shape)
-            if dtype not in _DTYPES or base + offset + _padded(size) + table_size(size) > len(self._map):
+            if dtype not in _DTYPES or offset + _padded(size) + table_size(size) > arrays_end:
                 raise self.damage(f"{name} lies outside the file")
-        return directory, base
+        return directory, arrays_end
 
     def __contains__(self, name: str) -> bool:
         return name in self._directory
@@ -126,12 +130,11 @@ class Segment:
                 raise self.damage(f"it has no {name}")
             dtype, shape, offset, crc = self._directory[name]
             count = math.prod(shape)
-            array = np.frombuffer(self._map, dtype, count, self._base + offset).reshape(shape)
-            start = self._base + offset
-            behind = start + _padded(array.nbytes)
+            array = np.frombuffer(self._map, dtype, count, offset).reshape(shape)
+            behind = offset + _padded(array.nbytes)
             table = self._map[behind : behind + table_size(array.nbytes)]
             # Two threads may both make it: then some of it is checked twice.
-            column = self._columns[name] = Column(array, Checks(name, self._file, start, table, crc))
+            column = self._columns[name] = Column(array, Checks(name, self._file, offset, table, crc))
         return column
 
     def array(self, name: str) -> Array:
@@ -152,17 +155,17 @@ class Segment:
 
     def check_padding(self) -> None:
         """Raise `IndexFormatError` if there is anything but zeros between the arrays."""
-        end = self._base
+        end = len(_MAGIC)
         for name in self._directory:
-            start = self._base + self._directory[name][2]
+            start = self._directory[name][2]
             if any(self._map[end:start]):
                 raise self.damage("there are stray bytes between its arrays")
             size = self.unchecked(name).nbytes
             if any(self._map[start + size : start + _padded(size)]):
                 raise self.damage("there are stray bytes behind one of its arrays")
             end = start + _padded(size) + table_size(size)
-        if any(self._map[end:]):
-            raise self.damage("there are stray bytes at its end")
+        if self._map[: len(_MAGIC)] != _MAGIC or any(self._map[end : self._arrays_end]):
+            raise self.damage("there are stray bytes before its arrays or behind them")
 
     def text(self, name: str, row: int) -> str:
         """Return row `row` of a column made by `pack_strings`."""
@@ -178,8 +181,7 @@ class Segment:
 
     def checked_bytes(self, name: str, start: int, end: int, crc: int) -> bytes:
         """Return the bytes `start:end` of an array of bytes, read from the file, checked against their own crc32."""
-        at = self._base + self._directory[name][2]
-        data = os.pread(self._file.number, end - start, at + start)
+        data = os.pread(self._file.number, end - start, self._directory[name][2] + start)
         if len(data) != end - start or zlib.crc32(data) != crc:
             raise self.damage(f"{name} is damaged")
         return data

@@ -6,7 +6,7 @@ What is added is on the disk at once, and part of the index from the next commit
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -64,8 +64,8 @@ class Writer:
         self._is_new = is_new
         self._added = 0
 
-    def add(self, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Write a segment with some columns, as the newest."""
+    def add(self, columns: Iterable[tuple[str, NDArray[Any]]]) -> None:
+        """Write a segment with some columns, each with its name, as the newest."""
         self._begin()
         self._replace(range(len(self.segments), len(self.segments)), columns)
         self._added += self.segments[-1].passages
@@ -110,6 +110,7 @@ class Writer:
                     return
                 raise
             self.commit()
+            self.clean()
 
     def compact(self) -> None:
         """Merge all segments into as few as may be, without anything that is gone; commit each merge."""
@@ -132,7 +133,7 @@ class Writer:
         index = Index(self.folder, self.manifest, self.segments, None)
         self._replace(run, merge_segments(self.segments, run, index.live_documents))
 
-    def _replace(self, run: range, columns: Mapping[str, NDArray[Any]] | None) -> None:
+    def _replace(self, run: range, columns: Iterable[tuple[str, NDArray[Any]]] | None) -> None:
         """Put a segment with some columns, or none, in the place of others."""
         entries = list(self.manifest.segments)
         if columns is None:
@@ -142,8 +143,8 @@ class Writer:
             path = new_segment_path(self.folder)
             with disk.explained(self.folder):
                 size, checksum = write_segment(path, columns)
-            documents, passages = len(columns["document_file"]), len(columns["passage_crc"])
-            entries[run.start : run.stop] = [SegmentEntry(os.path.basename(path), size, checksum, documents, passages)]
             contents = SegmentContents(os.path.basename(path), Segment(path, size, checksum))
+            entry = SegmentEntry(contents.name, size, checksum, contents.documents, contents.passages)
+            entries[run.start : run.stop] = [entry]
             self.segments[run.start : run.stop] = [contents]
         self.manifest = replace(self.manifest, segments=tuple(entries))

@@ -25,14 +25,14 @@ PAIRS = np.random.default_rng(1).standard_normal((3_000, 7)).astype(np.float16)
 
 
 class StoredSegment(Segment):
-    """A segment that knows the checksum of its head, as the manifest does."""
+    """A segment that knows the checksum of its directory, as the manifest does."""
 
     checksum: int
 
 
 def on_disk(path: Path, arrays: Mapping[str, NDArray[Any]]) -> StoredSegment:
     """Write a segment and return it, open."""
-    size, checksum = write_segment(str(path), arrays)
+    size, checksum = write_segment(str(path), arrays.items())
     segment = StoredSegment(str(path), size, checksum)
     segment.checksum = checksum
     return segment
