@@ -85,6 +85,7 @@ def test_odd_names_are_stored_verified_and_found_again(tmp_path: Path, embedder:
     assert again.generation == index.generation
 
 
+@pytest.mark.slow
 def test_odd_names_forge_no_line_on_a_terminal_and_are_exact_in_json(tmp_path: Path) -> None:
     folder = tmp_path / "odd"
     folder.mkdir()

@@ -151,6 +151,7 @@ def _write_in_place(path: Path) -> None:
         file.write(" over it.\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", [_rename_over, _back_up_and_write, _write_in_place])
 def test_each_way_of_saving_is_one_change_and_never_a_removal(
     index: Path, articles: Path, save: Callable[[Path], None]
@@ -174,6 +175,7 @@ def test_a_burst_of_changes_is_a_sync_or_a_few(index: Path, articles: Path) -> N
     assert [] in watching.named[1:]
 
 
+@pytest.mark.slow
 def test_a_file_that_comes_and_goes_is_nothing_to_speak_of(index: Path, articles: Path) -> None:
     with Watching(index, debounce=1.0) as watching:
         watching.report()
@@ -187,6 +189,7 @@ def test_a_file_that_comes_and_goes_is_nothing_to_speak_of(index: Path, articles
     assert [source.path for source in Index.open(index).sources] == ["articles"]
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_made_moved_or_removed_is_followed(index: Path, articles: Path, tmp_path: Path) -> None:
     (tmp_path / "a/b").mkdir(parents=True)
     (tmp_path / "a/b/one.txt").write_text("The first article in a folder.\n")
@@ -205,6 +208,7 @@ def test_a_folder_that_is_made_moved_or_removed_is_followed(index: Path, article
     assert len(texts(index)) == 3
 
 
+@pytest.mark.slow
 def test_what_is_no_article_wakes_nobody(articles: Path, embedder: HashingEmbedder) -> None:
     (articles / "drafts").mkdir()
     (articles / ".git").mkdir()
@@ -224,6 +228,7 @@ def test_what_is_no_article_wakes_nobody(articles: Path, embedder: HashingEmbedd
     assert len(watching.named) == 2
 
 
+@pytest.mark.slow
 def test_a_single_file_is_watched_by_its_folder_and_nothing_else_there(tmp_path: Path) -> None:
     file = tmp_path / "notes" / "a.txt"
     file.parent.mkdir()
@@ -243,6 +248,7 @@ def test_a_single_file_is_watched_by_its_folder_and_nothing_else_there(tmp_path:
     assert texts(index) == {"notes/a.txt": "Once more.\n"}
 
 
+@pytest.mark.slow
 def test_a_source_that_vanishes_keeps_its_documents_and_is_read_when_it_is_back(
     index: Path, articles: Path, tmp_path: Path
 ) -> None:
@@ -271,6 +277,7 @@ def other_disk(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.slow
 def test_an_empty_folder_in_the_place_of_an_unmounted_disk_keeps_its_documents(
     articles: Path, tmp_path: Path, other_disk: Path
 ) -> None:
@@ -299,6 +306,7 @@ def test_an_empty_folder_in_the_place_of_an_unmounted_disk_keeps_its_documents(
         assert watching.until(lambda report: report.unchanged == 4).removed == 0
 
 
+@pytest.mark.slow
 def test_links_that_are_followed_are_followed_by_the_watch(index: Path, articles: Path) -> None:
     (articles / ".store").mkdir()
     (articles / ".store/s.txt").write_text("A stored article.\n")
@@ -325,6 +333,7 @@ def test_nothing_behind_a_link_to_outside_is_watched(articles: Path, tmp_path: P
     assert set(scope.folders) == {str(articles), str(articles / "sub")}
 
 
+@pytest.mark.slow
 def test_sources_that_another_process_adds_are_watched_too(index: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -337,6 +346,7 @@ def test_sources_that_another_process_adds_are_watched_too(index: Path, tmp_path
         assert watching.until(lambda report: report.changed == 1)
 
 
+@pytest.mark.slow
 def test_a_sync_that_fails_is_one_line_and_tried_again(index: Path, articles: Path) -> None:
     with Watching(index) as watching:
         watching.report()
@@ -356,6 +366,7 @@ def test_an_unexpected_error_is_not_swallowed(index: Path) -> None:
         watching.next()
 
 
+@pytest.mark.slow
 def test_an_index_that_is_gone_is_not_made_of_what_changed(index: Path, articles: Path) -> None:
     with Watching(index) as watching:
         watching.report()
@@ -367,6 +378,7 @@ def test_an_index_that_is_gone_is_not_made_of_what_changed(index: Path, articles
         assert watching.report().unchanged == 3
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf_8_are_looked_at_instead_of_watched(index: Path, articles: Path) -> None:
     with Watching(index) as watching:
         watching.report()
@@ -381,6 +393,7 @@ def test_names_that_are_no_utf_8_are_looked_at_instead_of_watched(index: Path, a
         assert watching.until(lambda report: report.removed == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [OSError("OS file watch limit reached."), RuntimeError("Too many open files")])
 def test_where_the_system_refuses_to_watch_it_looks_now_and_then(
     index: Path, articles: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
@@ -414,6 +427,7 @@ class _Deaf:
         pass
 
 
+@pytest.mark.slow
 def test_a_change_that_nobody_noticed_is_found_in_the_end(
     index: Path, articles: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

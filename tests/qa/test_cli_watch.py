@@ -101,6 +101,7 @@ def test_watch_keeps_the_index_in_step_until_ctrl_c(tmp_path: Path) -> None:
     assert "1894" in pincite("ask", "--min-confidence", "0", LIT, cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_watch_prints_an_object_a_line_for_programs(tmp_path: Path) -> None:
     lighthouse(tmp_path, 1893)
     assert pincite("index", "a.txt", cwd=tmp_path).returncode == 0
@@ -117,6 +118,7 @@ def test_watch_prints_an_object_a_line_for_programs(tmp_path: Path) -> None:
         assert watcher.interrupt() == 0
 
 
+@pytest.mark.slow
 def test_watch_says_why_it_waits_and_goes_on(tmp_path: Path) -> None:
     lighthouse(tmp_path, 1893)
     assert pincite("index", "a.txt", cwd=tmp_path).returncode == 0
@@ -147,6 +149,7 @@ def test_sync_brings_the_index_in_step_before_the_question(tmp_path: Path) -> No
     assert found.stderr == "" and "1895" in found.stdout
 
 
+@pytest.mark.slow
 def test_sync_answers_from_the_last_commit_while_another_process_writes(tmp_path: Path) -> None:
     lighthouse(tmp_path, 1893)
     assert pincite("index", "a.txt", cwd=tmp_path).returncode == 0
