@@ -252,7 +252,7 @@ def test_index_of_another_format_is_refused(articles: Path, embedder: HashingEmb
 
 def test_empty_folder_is_refused_and_leaves_nothing(tmp_path: Path, embedder: HashingEmbedder) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(SourceError, match=rf"Nothing to read in {tmp_path}/empty \(no file of a kind that pincite reads"):
+    with pytest.raises(SourceError, match=rf"Nothing to read in {tmp_path}/empty \(no file of a kind"):
         Index.sync(tmp_path / ".pincite", [tmp_path / "empty"], embedder=embedder)
     assert not (tmp_path / ".pincite").exists()
 

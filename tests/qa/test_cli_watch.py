@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 
+import pytest
+
 from tests.qa.test_cli import one_error, pincite
 
 PATIENCE = 60.0  # seconds for what takes two on an idle machine
