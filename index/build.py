@@ -2,8 +2,9 @@
 
 A file whose stamp (size, times, inode) is the recorded one is not read. Of the others, a document is known again by
 the hash of its content, and a passage by the hash of its text wherever it moved to: only new passages are embedded.
-Work is committed every `COMMIT_EVERY` passages, each document whole, so an interrupted sync goes on where it stopped;
-only a rebuild is one single commit, because half of it would be no use.
+Work is committed every `COMMIT_EVERY` passages, each document whole, so an interrupted sync goes on where it stopped.
+Only a rebuild is one single commit, because half of it would be no use; what an interrupted one has embedded is found
+again by the next.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ from pincite.index.manifest import (
     Source,
     read_manifest,
     remove_if_bare,
-    remove_orphans,
     writer,
 )
 from pincite.index.passage import Document
@@ -156,7 +156,7 @@ class SyncRun:
         model, embedder, chunking, rebuild, progress: as for `sync`.
         lost: segments of `manifest` that are damaged. What they held is read from the sources again, and so is
             everything else, because what they said of it is lost too; no passage is embedded that is still there.
-        donors: segments that are not to be part of the index any more, but may have vectors to give.
+        donors: segments that are not to be part of the index, but may have vectors to give.
     """
 
     def __init__(
@@ -228,7 +228,7 @@ class SyncRun:
             named: the sources to sync, files and folders in known sources among them; `given`: how the user named them.
             exclude, remove: as for `sync`.
         """
-        remove_orphans(self.folder, self.old)
+        self.donors = [*self.donors, *self.writer.take_orphans(self.old)]
         dropped = [Source(stored_path(os.fspath(path), self.root)) for path in remove]
         parts = [] if self.rebuild or self.lost else self._parts(named, exclude)
         whole = [source for source in named if source.path not in {path for path, _ in parts}]
@@ -254,7 +254,7 @@ class SyncRun:
         if self.batch or sources != self.old.sources or self.is_one_commit:
             self._flush(last=True)
         self.writer.merge()
-        self.writer.clean()
+        self.writer.drop_orphans()
         before = self.before.stats().documents
         manifest = self.writer.manifest
         stats = Index(self.folder, manifest, self.writer.segments, self.embedder).stats()
@@ -375,13 +375,15 @@ class SyncRun:
         if batch:
             batch.sort()
             vectors = self._vectors(batch.documents)
-            columns = encode(list(batch.files.values()), batch.documents, vectors, batch.gone)
+            fingerprint = self.writer.manifest.fingerprint
+            made_by = fingerprint.embedder if fingerprint else ""
+            columns = encode(list(batch.files.values()), batch.documents, vectors, batch.gone, made_by)
             self.writer.add(columns.items())
         if last or not self.is_one_commit:
             self.writer.commit()
-            if not last:
-                # What was there before must stay where it is: it may yet be replaced.
-                self.writer.merge(first=len(self.before.segments))
+        if not last:
+            # What was there before must stay where it is: it may yet be replaced.
+            self.writer.merge(first=len(self.before.segments), is_committed=not self.is_one_commit)
 
     def _vectors(self, documents: Sequence[NewDocument]) -> NDArray[np.float16]:
         if not any(item.keys for item in documents):
@@ -398,7 +400,8 @@ class SyncRun:
                 unrelated=unrelated_cosine(embedder),
             )
             self.writer.manifest = replace(self.writer.manifest, fingerprint=fingerprint)
-        segments = [*self.writer.segments, *self.donors]
+        donors = [contents for contents in self.donors if contents.embedder == embedder.fingerprint]
+        segments = [*self.writer.segments, *donors]
         vectors, embedded = vectors_of(documents, segments, embedder, self._advance)
         self.embedded += embedded
         return vectors

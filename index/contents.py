@@ -108,6 +108,7 @@ def encode(
     documents: Sequence[NewDocument],
     vectors: NDArray[np.float16],
     gone: Mapping[str, Sequence[int]],
+    embedder: str = "",
 ) -> dict[str, NDArray[Any]]:
     """Return the columns of a segment.
 
@@ -116,6 +117,7 @@ def encode(
         documents: in the order of their files; their passages follow each other in the order of `vectors`.
         vectors: float16, shape `(passages, dim)`, rows of unit norm.
         gone: documents of older segments that are replaced or removed: name of the segment -> rows.
+        embedder: fingerprint of what made the vectors, for whoever finds the segment without a manifest.
     """
     file_rows = {row.path: number for number, row in enumerate(files)}
     columns = encode_files(files)
@@ -149,6 +151,7 @@ def encode(
     columns["passage_crc"] = np.array([found[2] for found in ranges], np.uint32)
     columns |= encode_keys(_bytes_rows([key for item in documents for key in item.keys], 16))
 
+    columns |= {"embedder": np.frombuffer(embedder.encode(), np.uint8)}
     columns |= {"vectors": vectors, "vector_crc": row_checksums(vectors)}
     if len(vectors) >= CODES_FROM:
         columns["codes"] = build_codes(vectors)
@@ -257,6 +260,11 @@ class SegmentContents:
         self.segment = segment
         self.documents = segment.rows("document_file")
         self.passages = segment.rows("passage_span")
+
+    @property
+    def embedder(self) -> str:
+        """The fingerprint of what made the vectors."""
+        return str(self.segment.array("embedder").tobytes(), "utf-8", "replace")
 
     @property
     def file_count(self) -> int:

@@ -17,7 +17,7 @@ import json
 import os
 import secrets
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 
@@ -35,6 +35,7 @@ __all__ = [
     "damage",
     "mend_format",
     "new_segment_path",
+    "orphans",
     "read_manifest",
     "remove_if_bare",
     "remove_orphans",
@@ -293,9 +294,15 @@ def new_segment_path(folder: str) -> str:
     return os.path.join(folder, f"seg-{secrets.token_hex(8)}")
 
 
-def remove_orphans(folder: str, manifest: Manifest) -> None:
-    """Remove what interrupted writers left behind; the caller holds the lock."""
-    keep = {entry.name for entry in manifest.segments}
+def orphans(folder: str, manifest: Manifest) -> list[str]:
+    """Return the names of the segments that interrupted writers left behind."""
+    known = {entry.name for entry in manifest.segments}
+    return [name for name in os.listdir(folder) if name.startswith("seg-") and name not in known]
+
+
+def remove_orphans(folder: str, manifest: Manifest, kept: Collection[str] = ()) -> None:
+    """Remove what interrupted writers left behind but for the segments `kept`; the caller holds the lock."""
+    keep = {entry.name for entry in manifest.segments} | set(kept)
     for name in os.listdir(folder):
         if name not in keep and (name.startswith("seg-") or name.endswith(".tmp")):
             disk.unlink(os.path.join(folder, name))

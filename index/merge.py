@@ -38,6 +38,8 @@ _SIZES = (256, 2_048, 16_384, LARGEST // 2)
 _TOGETHER = 8
 """Neighbours up to one of `_SIZES` that are merged; fewer if they are enough for a full one."""
 
+_NOTHING = np.zeros(0, np.uint8)
+
 _DEAD = 0.3
 """Share of a segment's passages that may be gone before it is written again without them; small ones are anyway."""
 
@@ -159,6 +161,7 @@ def _columns(
     for name in ("passage_span", "passage_line", "passage_bytes", "passage_crc", "vector_crc"):
         yield name, _gathered(name, passages)
     yield from encode_keys(_gathered("passage_key", passages)).items()
+    yield "embedder", next((part.contents.segment.array("embedder") for part in passages if len(part.rows)), _NOTHING)
     vectors = _gathered("vectors", passages)
     yield "vectors", vectors
     if len(vectors) >= CODES_FROM:

@@ -71,7 +71,7 @@ class Segment:
 
     Args:
         path: the file.
-        size: its size in bytes, from the manifest.
+        size: its size in bytes, from the manifest; None for a segment that no manifest has.
         checksum: crc32 of its directory and end, from the manifest.
 
     Raises:
@@ -79,7 +79,7 @@ class Segment:
         IndexFormatError: it is not what was written.
     """
 
-    def __init__(self, path: str, size: int, checksum: int) -> None:
+    def __init__(self, path: str, size: int | None = None, checksum: int | None = None) -> None:
         self.path = path
         self._columns: dict[str, Column] = {}
         try:
@@ -87,11 +87,11 @@ class Segment:
         except ValueError as error:
             raise self.damage("it is empty") from error
         self._map = self._file.map
-        if len(self._map) != size:
+        if len(self._map) != size and size is not None:
             raise self.damage("its size is not the recorded one")
         self._directory, self._arrays_end = self._read_directory(checksum)
 
-    def _read_directory(self, checksum: int) -> tuple[dict[str, tuple[str, list[int], int, int]], int]:
+    def _read_directory(self, checksum: int | None) -> tuple[dict[str, tuple[str, list[int], int, int]], int]:
         # Read and not mapped: the first touch of a large file that is mapped takes a millisecond.
         size = len(self._map)
         end = os.pread(self._file.number, _END.size, max(0, size - _END.size))
@@ -102,7 +102,7 @@ class Segment:
         if magic != _MAGIC or arrays_end < _ALIGN:
             raise self.damage("its end does not match the manifest")
         listing = os.pread(self._file.number, length, arrays_end)
-        if zlib.crc32(listing + end) != checksum or zlib.crc32(listing) != crc:
+        if zlib.crc32(listing) != crc or (checksum is not None and zlib.crc32(listing + end) != checksum):
             raise self.damage("its directory does not match the manifest")
         directory = json.loads(listing)
         for name, (dtype, shape, offset, _) in directory.items():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index import disk
-from pincite.index.contents import SegmentContents
-from pincite.index.errors import PinciteError
+from pincite.index.contents import KEY_COLUMNS, SegmentContents
+from pincite.index.errors import IndexFormatError, PinciteError
 from pincite.index.manifest import (
     Manifest,
     SegmentEntry,
@@ -23,6 +24,7 @@ from pincite.index.manifest import (
     create,
     damage,
     new_segment_path,
+    orphans,
     read_manifest,
     remove_orphans,
     writer,
@@ -62,6 +64,7 @@ class Writer:
         except FileNotFoundError as error:
             raise damage(folder, f"{os.path.basename(error.filename)} is missing") from error
         self._is_new = is_new
+        self._kept: set[str] = set()
         self._added = 0
 
     def add(self, columns: Iterable[tuple[str, NDArray[Any]]]) -> None:
@@ -82,16 +85,35 @@ class Writer:
 
     def clean(self) -> None:
         """Remove files that no commit refers to any more."""
-        remove_orphans(self.folder, self.manifest)
+        remove_orphans(self.folder, self.manifest, self._kept)
 
-    def merge(self, first: int = 0) -> None:
-        """Merge what the policy says is due, each time in a commit of its own; nothing may wait to be committed.
+    def take_orphans(self, committed: Manifest) -> list[SegmentContents]:
+        """Return what an interrupted writer embedded and did not come to commit; it stays on the disk until `drop`."""
+        found = []
+        for name in orphans(self.folder, committed):
+            with suppress(IndexFormatError, OSError):
+                contents = SegmentContents(name, Segment(os.path.join(self.folder, name)))
+                for column in KEY_COLUMNS:
+                    contents.segment.check(column)
+                found.append(contents)
+        self._kept = {contents.name for contents in found}
+        remove_orphans(self.folder, committed, self._kept)
+        return found
+
+    def drop_orphans(self) -> None:
+        """Remove what `take_orphans` kept."""
+        self._kept = set()
+        self.clean()
+
+    def merge(self, first: int = 0, *, is_committed: bool = True) -> None:
+        """Merge what the policy says is due, each time in a commit of its own unless all is to be one commit.
 
         No more is rewritten than was added, and `LARGEST` passages: what is left is due again at the next occasion. If
         the disk refuses, for want of space maybe, merging is put off as well: the index is whole without.
 
         Args:
             first: the first segment that may be merged.
+            is_committed: nothing waits to be committed.
         """
         allowed = LARGEST + self._added
         while True:
@@ -103,14 +125,19 @@ class Writer:
             allowed -= sum(live[run.start : run.stop])
             if allowed < 0:
                 return
+            merged = [contents.segment.path for contents in self.segments[run.start : run.stop]]
             try:
                 self._merge(run)
             except PinciteError as error:
                 if isinstance(error.__cause__, OSError):
                     return
                 raise
-            self.commit()
-            self.clean()
+            if is_committed:
+                self.commit()
+                self.clean()
+            else:
+                for path in merged:
+                    disk.unlink(path)
 
     def compact(self) -> None:
         """Merge all segments into as few as may be, without anything that is gone; commit each merge."""

@@ -25,6 +25,7 @@ from pincite.index import (
     SourceError,
     build,
     chunker,
+    merge,
     sources,
     store,
     verify,
@@ -330,28 +331,83 @@ def test_every_flipped_byte_of_a_segment_is_found_by_verify(articles: Path, embe
         assert any(problem.damage for problem in problems), place
 
 
+def write_twenty(folder: Path) -> None:
+    for number in range(20):
+        (folder / f"{number:02}.txt").write_text(f"Article {number} is about thing{number}.")
+
+
+def die_at(embedder: HashingEmbedder, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process be interrupted in the middle of a batch of articles, counted from 0."""
+    embed = embedder.embed_passages
+    calls = iter(range(100))
+
+    def embed_passages(texts: list[str], **options: object) -> object:
+        if texts[0].startswith("Article") and next(calls) == batch:
+            raise KeyboardInterrupt
+        return embed(texts)
+
+    monkeypatch.setattr(embedder, "embed_passages", embed_passages)
+
+
+def embedded_articles(embedder: HashingEmbedder) -> list[str]:
+    return [text for text in embedder.embedded if text.startswith("Article")]
+
+
 def test_interrupted_sync_goes_on_where_it_stopped(
     tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build, "COMMIT_EVERY", 4)
-    for number in range(20):
-        (tmp_path / f"{number:02}.txt").write_text(f"Article {number} is about thing{number}.")
-    embed = embedder.embed_passages
-    calls = iter(range(100))
-
-    def dies_at_the_third_batch(texts: list[str], **options: object) -> object:
-        if texts[0].startswith("Article") and next(calls) == 2:
-            raise KeyboardInterrupt
-        return embed(texts)
-
-    monkeypatch.setattr(embedder, "embed_passages", dies_at_the_third_batch)
+    write_twenty(tmp_path)
+    die_at(embedder, 2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
     assert Index.open(tmp_path / ".pincite").stats().documents == 8
     index = Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
     assert index.stats().documents == 20
-    articles = [text for text in embedder.embedded if text.startswith("Article")]
-    assert len(articles) == len(set(articles)) == 20
+    assert len(embedded_articles(embedder)) == len(set(embedded_articles(embedder))) == 20
+    assert list(verify(index)) == []
+
+
+@pytest.mark.parametrize("salt", ["", "another model"])
+def test_interrupted_rebuild_leaves_the_old_index_and_embeds_nothing_again(
+    tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch, salt: str
+) -> None:
+    write_twenty(tmp_path)
+    old = Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+    monkeypatch.setattr(build, "COMMIT_EVERY", 4)
+    monkeypatch.setattr(merge, "_TOGETHER", 2)
+    monkeypatch.setattr(merge, "_SIZES", (8, 8, 8, 8))
+    other = HashingEmbedder(salt)
+    die_at(other, 4, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        Index.sync(tmp_path / ".pincite", embedder=other, rebuild=True)
+    assert Index.open(tmp_path / ".pincite").manifest == old.manifest
+    assert len(list((tmp_path / ".pincite").glob("seg-*"))) == 3, "the old one, and two merged ones of eight"
+    index = Index.sync(tmp_path / ".pincite", embedder=other, rebuild=True)
+    assert index.stats().documents == 20
+    assert len(embedded_articles(other)) == len(set(embedded_articles(other))) == 20
+    assert list(verify(index)) == []
+    left = {path.name for path in (tmp_path / ".pincite").glob("seg-*")}
+    assert left == {entry.name for entry in index.manifest.segments}
+
+
+def test_what_an_interrupted_writer_left_gives_no_vector_of_another_model_or_of_a_torn_file(
+    tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_twenty(tmp_path)
+    Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+    known = {path.name for path in (tmp_path / ".pincite").glob("seg-*")}
+    monkeypatch.setattr(build, "COMMIT_EVERY", 4)
+    other = HashingEmbedder("another model")
+    die_at(other, 4, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        Index.sync(tmp_path / ".pincite", embedder=other, rebuild=True)
+    first, second, *_ = sorted(path for path in (tmp_path / ".pincite").glob("seg-*") if path.name not in known)
+    first.write_bytes(first.read_bytes()[:-9])
+    second.write_bytes(b"")
+    third = HashingEmbedder("a third model")
+    index = Index.sync(tmp_path / ".pincite", embedder=third, rebuild=True)
+    assert sorted(embedded_articles(third)) == sorted(embedded_articles(embedder))
     assert list(verify(index)) == []
 
 
