@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,9 @@ __all__ = ["COMMIT_EVERY", "Progress", "SyncReport", "SyncRun", "sync"]
 
 COMMIT_EVERY = 1_024
 """Passages between two commits: some seconds of embedding, which is what an interrupted sync has to do again."""
+
+_FILES = 10_000
+"""Files whose known documents are looked up together."""
 
 _KEPT_SKIPS = 100
 """Skipped records that are remembered of a file, to be reported again as long as the file stays as it is."""
@@ -241,11 +245,14 @@ class SyncRun:
             known = known_files(self.before.segments)
         else:
             known = {path: row for part, _ in parts for path, row in known_under(self.before.segments, part).items()}
-        survey = take_survey(self.root, due, {} if self.lost else known, parts)
+        survey = take_survey(self.root, due, known, parts, read_all=bool(self.lost))
         self.skipped += survey.skipped
-        if survey.stale:
-            let_clock_tick(survey.stale)
-            self._read(survey.stale)
+        if survey.stale.count:
+            let_clock_tick(survey.stale.newest_ns)
+            self.bytes_total = survey.stale.size
+            stale = survey.stale.files()
+            while files := list(islice(stale, _FILES)):
+                self._read(files)
         orphaned = [source for source in dropped if not under(source.path, sources)]
         self._forget(list(survey.vanished(known, orphaned, sources)))
         if self.lost:
@@ -293,7 +300,6 @@ class SyncRun:
         return parts
 
     def _read(self, stale: Sequence[SourceFile]) -> None:
-        self.bytes_total = sum(file.stamp.size for file in stale)
         places = known_documents(self.before, [file.path for file in stale])
         for file in stale:
             old = KnownDocuments(self.before, *places.get(file.path, NO_PLACES))

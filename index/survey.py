@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from pincite.index.contents import FileRow
 from pincite.index.errors import SourceError
@@ -20,6 +21,7 @@ from pincite.index.store import Index
 
 __all__ = [
     "NO_STAMP",
+    "Stale",
     "Survey",
     "changes_since",
     "let_clock_tick",
@@ -32,10 +34,30 @@ __all__ = [
 NO_STAMP = Stamp(-1, -1, -1, -1)
 """The stamp of no file."""
 
-_UNKNOWN = FileRow("", NO_STAMP, is_gone=True)
-
 _TICK_NS = 20_000_000
 """A file changed this shortly ago may change again without a new time stamp: file systems stamp by clock ticks."""
+
+
+_MOST_KEPT = 10_000
+"""Stale files that are kept in memory; more are found again by a second walk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """The files whose stamp is not the recorded one, in the order of the walk.
+
+    Attributes:
+        count: how many there are; `new`: how many of them are not known.
+        size: bytes of all.
+        newest_ns: the time of the latest change of any, in nanoseconds since 1970.
+        files: gives them each time it is called. What changes meanwhile is left to the next survey.
+    """
+
+    count: int
+    new: int
+    size: int
+    newest_ns: int
+    files: Callable[[], Iterator[SourceFile]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +65,14 @@ class Survey:
     """What a walk through some sources found.
 
     Attributes:
-        found: every file that was met, by path.
-        stale: the files whose stamp is not the recorded one.
+        met: the known files that are still there.
+        stale: the files that are not as recorded.
         skipped: what was not readable, now or when it was last tried.
         walked: the sources that are there, and the parts of others.
     """
 
-    found: Mapping[str, SourceFile]
-    stale: Sequence[SourceFile]
+    met: Collection[str]
+    stale: Stale
     skipped: Sequence[Skipped]
     walked: Sequence[Source]
 
@@ -60,12 +82,17 @@ class Survey:
         """Yield the known files that are in the walked sources no more, or only in dropped ones."""
         for path, row in known.items():
             is_due = under(path, self.walked) or (under(path, dropped) and not under(path, sources))
-            if is_due and not row.is_gone and path not in self.found:
+            if is_due and not row.is_gone and path not in self.met:
                 yield path
 
 
 def take_survey(
-    root: str, sources: Sequence[Source], known: Mapping[str, FileRow], parts: Sequence[tuple[str, Source]] = ()
+    root: str,
+    sources: Sequence[Source],
+    known: Mapping[str, FileRow],
+    parts: Sequence[tuple[str, Source]] = (),
+    *,
+    read_all: bool = False,
 ) -> Survey:
     """Walk some sources and compare their files with what is known.
 
@@ -74,12 +101,11 @@ def take_survey(
         sources: to be walked whole.
         known: what is last known of each file in them.
         parts: files and folders in other sources, each with its source; of these sources nothing else is looked at.
+        read_all: every file counts as stale.
     """
-    found: dict[str, SourceFile] = {}
-    stale: list[SourceFile] = []
     skipped: list[Skipped] = []
     walked: list[Source] = []
-    items: list[Iterator[SourceFile | Skipped]] = []
+    finds: list[Callable[[], Iterator[SourceFile | Skipped]]] = []
     for source in sources:
         location = os.path.join(root, source.path)
         if not os.path.lexists(location):
@@ -87,22 +113,69 @@ def take_survey(
             skipped.append(Skipped(source.path, reason))
             continue
         walked.append(source)
-        items.append(find_files(location, root=root, exclude=source.exclude))
+        finds.append(partial(find_files, location, root=root, exclude=source.exclude))
     for path, source in parts:
         walked.append(Source(path))
-        items.append(find_in(os.path.join(root, source.path), path, root=root, exclude=source.exclude))
-    for found_in_one in items:
-        for item in found_in_one:
+        finds.append(partial(find_in, os.path.join(root, source.path), path, root=root, exclude=source.exclude))
+
+    def is_stale(file: SourceFile) -> bool:
+        row = known.get(file.path)
+        return read_all or row is None or row.stamp != file.stamp
+
+    met: set[str] = set()
+    kept: list[SourceFile] = []
+    count = new = size = newest_ns = 0
+    for item in _each_once([find() for find in finds]):
+        if isinstance(item, Skipped):
+            skipped.append(item)
+            continue
+        row = known.get(item.path)
+        if row is not None:
+            met.add(row.path)
+            if not is_stale(item):
+                skipped += row.skipped
+                continue
+        count, size = count + 1, size + item.stamp.size
+        new += row is None or row.is_gone
+        newest_ns = max(newest_ns, item.stamp.mtime_ns, item.stamp.ctime_ns)
+        if count <= _MOST_KEPT:
+            kept.append(item)
+
+    def again() -> Iterator[SourceFile]:
+        for item in _each_once([_still_there(find) for find in finds]):
+            if (
+                isinstance(item, SourceFile)
+                and max(item.stamp.mtime_ns, item.stamp.ctime_ns) <= newest_ns
+                and is_stale(item)
+            ):
+                yield item
+
+    files = partial(iter, kept) if count <= _MOST_KEPT else again
+    if count > _MOST_KEPT:
+        kept.clear()
+    return Survey(met, Stale(count, new, size, newest_ns, files), skipped, walked)
+
+
+def _each_once(finds: Sequence[Iterator[SourceFile | Skipped]]) -> Iterator[SourceFile | Skipped]:
+    """Yield what several walks find, each file once."""
+    if len(finds) == 1:
+        yield from finds[0]
+        return
+    found: set[str] = set()
+    for find in finds:
+        for item in find:
             if isinstance(item, Skipped):
-                skipped.append(item)
+                yield item
             elif item.path not in found:
-                found[item.path] = item
-                row = known.get(item.path)
-                if row is None or row.stamp != item.stamp:
-                    stale.append(item)
-                else:
-                    skipped += row.skipped
-    return Survey(found, stale, skipped, walked)
+                found.add(item.path)
+                yield item
+
+
+def _still_there(find: Callable[[], Iterator[SourceFile | Skipped]]) -> Iterator[SourceFile | Skipped]:
+    try:
+        yield from find()
+    except SourceError:  # it was there a moment ago
+        return
 
 
 def updated_sources(
@@ -138,15 +211,13 @@ def changes_since(index: Index) -> dict[str, int]:
     """Return how many files are `new`, `changed` or `missing` since the index was last brought in step."""
     known = known_files(index.segments)
     survey = take_survey(os.path.dirname(os.path.abspath(index.path)), index.sources, known)
-    new = sum(known.get(file.path, _UNKNOWN).is_gone for file in survey.stale)
-    missing = sum(not row.is_gone and path not in survey.found for path, row in known.items())
-    return {"new": new, "changed": len(survey.stale) - new, "missing": missing}
+    missing = sum(not row.is_gone and path not in survey.met for path, row in known.items())
+    return {"new": survey.stale.new, "changed": survey.stale.count - survey.stale.new, "missing": missing}
 
 
-def let_clock_tick(files: Sequence[SourceFile]) -> None:
-    """Wait until a later change of any of `files` would show in its stamp."""
-    newest = max(max(file.stamp.mtime_ns, file.stamp.ctime_ns) for file in files)
-    age = time.time_ns() - newest
+def let_clock_tick(newest_ns: int) -> None:
+    """Wait until a later change of any file would show in its stamp; `newest_ns` is the time of the latest one."""
+    age = time.time_ns() - newest_ns
     if 0 <= age < _TICK_NS:
         time.sleep(_TICK_NS / 1e9)
 

@@ -28,6 +28,7 @@ from pincite.index import (
     merge,
     sources,
     store,
+    survey,
     verify,
 )
 from pincite.index.sources import SourceFile, read_documents
@@ -366,6 +367,34 @@ def test_interrupted_sync_goes_on_where_it_stopped(
     assert index.stats().documents == 20
     assert len(embedded_articles(embedder)) == len(set(embedded_articles(embedder))) == 20
     assert list(verify(index)) == []
+
+
+def test_files_too_many_to_remember_are_found_again_and_what_changed_meanwhile_waits(
+    tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "_MOST_KEPT", 3)
+    write_twenty(tmp_path)
+    Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+    for number in range(10):
+        (tmp_path / f"{number:02}.txt").write_text(f"Changed {number}.")
+    (tmp_path / "19.txt").unlink()
+    tick = build.let_clock_tick
+
+    def something_happens(newest_ns: int) -> None:
+        tick(newest_ns)
+        (tmp_path / "03.txt").write_text("Changed again.")
+        (tmp_path / "04.txt").unlink()
+        (tmp_path / "new.txt").write_text("New.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(build, "let_clock_tick", something_happens)
+        report = Index.sync(tmp_path / ".pincite", embedder=embedder).report
+    assert report is not None and (report.added, report.changed, report.removed) == (0, 8, 1)
+    index = Index.sync(tmp_path / ".pincite", embedder=embedder)
+    assert index.report is not None
+    assert (index.report.added, index.report.changed, index.report.removed) == (1, 1, 1)
+    found = {Path(document.path).name: document.text for document in index.documents()}
+    assert found == {path.name: path.read_text() for path in tmp_path.glob("*.txt")}
 
 
 @pytest.mark.parametrize("salt", ["", "another model"])

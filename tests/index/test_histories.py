@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from pincite.index import Index, build, disk, merge, verify
+from pincite.index import Index, build, disk, merge, survey, verify
 from pincite.index.repair import repair
 from tests.conftest import HashingEmbedder
 
@@ -48,6 +48,7 @@ class Histories(RuleBasedStateMachine):
         # The first segment is too large to be merged but by `compact`; later ones are small.
         Index.sync(self.path, [self.folder], embedder=self.embedder)
         self.patch.setattr(build, "COMMIT_EVERY", 3)
+        self.patch.setattr(survey, "_MOST_KEPT", 2)
 
     def teardown(self) -> None:
         self.patch.undo()
