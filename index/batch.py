@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pincite.index.chunker import Chunking, chunk, fit_title
+from pincite.index.chunker import Chunking, chunk, fit_lead
 from pincite.index.contents import FileRow, NewDocument, SegmentContents, indexed_text, passage_key, path_key
 from pincite.index.embedder import Embedder
 from pincite.index.passage import Document
@@ -44,7 +44,7 @@ class Batch:
 def prepare(document: Document, file: str, embedder: Embedder, chunking: Chunking) -> NewDocument:
     """Return a document cut into passages; `file` is the path of its file."""
     passages = chunk(document, embedder, chunking)
-    lead = fit_title(document.title, embedder, chunking)
+    lead = fit_lead(document, embedder, chunking)
     return NewDocument(document, file, lead, passages, [passage_key(lead, passage.text) for passage in passages])
 
 

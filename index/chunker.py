@@ -17,10 +17,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from pincite.index.dates import iso_date
 from pincite.index.passage import Document, Passage, Span
 from pincite.index.sentences import Opening, Outline, outline
 
-__all__ = ["VERSION", "Chunking", "Tokenizer", "chunk", "fit_title"]
+__all__ = ["VERSION", "Chunking", "Tokenizer", "chunk", "fit_lead", "fit_title"]
 
 VERSION = 1
 """Part of the index's fingerprint: another number means that the same text gives other passages."""
@@ -50,7 +51,7 @@ class Chunking:
     """How passages are cut; part of the index's fingerprint.
 
     Attributes:
-        max_tokens: a passage and its title never have more tokens than this; the model's window without special
+        max_tokens: a passage and its lead never have more tokens than this; the model's window without special
             tokens.
         target_tokens: the size aimed at, exceeded by up to a quarter where a paragraph or the document ends.
         overlap_tokens: a passage that begins inside a paragraph repeats this much of the one before it, in whole
@@ -84,15 +85,35 @@ def fit_title(title: str, tokenizer: Tokenizer, chunking: Chunking) -> str:
     return title if len(offsets) <= room else title[: offsets[room][0]].rstrip()
 
 
+def fit_lead(document: Document, tokenizer: Tokenizer, chunking: Chunking) -> str:
+    """Return what stands before each passage of a document that is embedded: its title, author and date.
+
+    Without author and date that is what `fit_title` returns, and with them it is not longer; the date is never cut.
+    """
+    author = " ".join(document.metadata.get("author", "").split())
+    date = iso_date(document.metadata.get("date", ""))
+    if not author and not date:
+        return fit_title(document.title, tokenizer, chunking)
+    head = ", ".join(filter(None, [document.title, author and f"by {author}"]))
+    room = min(_TITLE_TOKENS, chunking.max_tokens // 4)
+    before, behind = tokenizer.token_offsets([head, f", {date}"])
+    if date and len(behind) < room:
+        room -= len(behind)
+    else:
+        date = ""
+    cut = head if len(before) <= room else head[: before[room][0]].rstrip(" ,")
+    return ", ".join(filter(None, [cut, date]))
+
+
 def chunk(document: Document, tokenizer: Tokenizer, chunking: Chunking) -> list[Passage]:
     """Return the passages of `document` in order; time is linear in the length of its text.
 
     A sentence is cut only if it alone is longer than the window, and then at a clause or a space if it has one.
     """
     text = document.text
-    title = fit_title(document.title, tokenizer, chunking)
-    prefix = title + "\n" if title else ""
-    window = max(chunking.max_tokens - (len(tokenizer.token_offsets([prefix])[0]) if title else 0), 1)
+    lead = fit_lead(document, tokenizer, chunking)
+    prefix = lead + "\n" if lead else ""
+    window = max(chunking.max_tokens - (len(tokenizer.token_offsets([prefix])[0]) if lead else 0), 1)
     target = min(chunking.target_tokens, window)
     units = _units(text, tokenizer, window)
     packed = _pack(units, window, target, min(chunking.overlap_tokens, target // 2))

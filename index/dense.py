@@ -14,6 +14,7 @@ import math
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +34,7 @@ _HEADER = np.dtype([("magic", "S4"), ("dim", "<u4"), ("rows", "<u8")])
 _QUERY_BITS = 4
 _BLOCK = 16_384
 _SPARE = 16
+_FEW = 8  # of a block, when fewer than one row in so many is wanted, they are read one by one
 # Twice the error of a sum of 384 products in float32: two sums of the same row may differ by this much.
 _ROUNDING = 4e-6
 
@@ -42,8 +44,17 @@ class _Part(NamedTuple):
 
     index: Any  # faiss has no type stubs
     rows: NDArray[np.int64] | None  # exact: position in the index -> global row; None: these are codes
+    segment: int  # codes: of this segment
     start: int  # codes: position 0 is this global row
     live: NDArray[np.uint8] | None  # codes: bitmap of the positions that may be found; None: all
+
+
+class _Choice(NamedTuple):
+    """The rows that may be found."""
+
+    masks: Sequence[NDArray[np.bool_] | None]  # for each segment; None: all of its rows
+    total: int
+    within: NDArray[np.bool_] | None  # what was asked for of all rows; None: these are the live ones
 
 
 def build_codes(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
@@ -107,15 +118,16 @@ class DenseIndex:
                 raise ValueError(f"a mask of shape {m.shape} for {len(v)} rows")
         self._live = [None if m is None or bool(m.all()) else np.asarray(m) for m in live]
         self._starts = np.cumsum([0, *(len(v) for v in self._vectors)], dtype=np.int64)
-        self._n_live = sum(
-            len(v) if m is None else int(m.sum()) for v, m in zip(self._vectors, self._live, strict=True)
-        )
+        self._every = self._choice(self._live)
+        self._n_live = self._every.total
         self._checksums: Sequence[Column | None] = checksums or [None] * len(vectors)
         self._exact_rows = exact_rows
         self._lock = threading.Lock()
         self._parts: list[_Part] | None = None
 
-    def search(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def search(
+        self, query: NDArray[np.float32], k: int, within: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the `k` live rows of largest cosine and their cosines, best first, ties by row ascending.
 
         Fewer than `k` if fewer are live; a row that is not finite is never returned. Exact up to `exact_rows`
@@ -124,21 +136,24 @@ class DenseIndex:
         Args:
             query: shape `(dim,)`, finite, unit norm.
             k: 0 or more.
+            within: shape `(rows,)`: which rows may be found; None for all. What is found is the best of these, as if
+                there were no others.
         """
         query = self._checked(query)
         if k < 0:
             raise ValueError(f"k must be 0 or more, not {k}")
-        k = min(k, self._n_live)
+        choice = self._every if within is None else self._chosen(within)
+        k = min(k, choice.total)
         if k == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         if not query.any():  # equally far from everything; RaBitQ would divide by its norm
-            return _best(*self._first_live(k), k)
-        rows = self._candidates(query, k)
+            return _best(*self._first_of(choice, k), k)
+        rows = self._candidates(query, k, choice)
         if rows is not None:
             found, cosine = _best(rows, self._cosines(query, rows), k)
             if len(found) == k:
                 return found, cosine
-        return self._search_all(query, k)
+        return self._search_all(query, k, choice)
 
     def scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the cosine of each of `rows`, live or not, in the order given; equal to those of `search`.
@@ -151,6 +166,18 @@ class DenseIndex:
         """
         cosine = self._cosines(self._checked(query), np.asarray(rows, np.int64))
         return np.nan_to_num(cosine, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+
+    def _choice(self, masks: Sequence[NDArray[np.bool_] | None], within: NDArray[np.bool_] | None = None) -> _Choice:
+        sizes = (len(v) if m is None else int(np.count_nonzero(m)) for v, m in zip(self._vectors, masks, strict=True))
+        return _Choice(masks, sum(sizes), within)
+
+    def _chosen(self, within: NDArray[np.bool_]) -> _Choice:
+        """Return the live rows within those."""
+        if within.shape != (self._starts[-1],) or within.dtype != np.bool_:
+            raise ValueError(f"within is {within.dtype} of shape {within.shape}: need bool ({self._starts[-1]},)")
+        parts = [within[start:end] for start, end in pairwise(self._starts.tolist())]
+        masks = [part if live is None else part & live for part, live in zip(parts, self._live, strict=True)]
+        return self._choice(masks, within)
 
     def _checked(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         query = np.ascontiguousarray(query, np.float32)
@@ -174,41 +201,57 @@ class DenseIndex:
                 out[block] = _products(vectors.take(rows[block] - start, checksums), query)
         return out
 
-    def _first_live(self, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _first_of(self, choice: _Choice, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         rows = np.concatenate(
             [
-                start + (np.flatnonzero(live)[:k] if live is not None else np.arange(min(k, len(vectors))))
-                for vectors, live, start in zip(self._vectors, self._live, self._starts, strict=False)
+                start + (np.flatnonzero(mask)[:k] if mask is not None else np.arange(min(k, len(vectors))))
+                for vectors, mask, start in zip(self._vectors, choice.masks, self._starts, strict=False)
             ]
         )[:k]
         return rows, np.zeros(len(rows), np.float32)
 
-    def _search_all(self, query: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def _search_all(
+        self, query: NDArray[np.float32], k: int, choice: _Choice
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         rows, cosine = np.empty(0, np.int64), np.empty(0, np.float32)
-        for vectors, live, start in zip(self._vectors, self._live, self._starts, strict=False):
+        columns = zip(self._vectors, self._checksums, choice.masks, self._starts, strict=False)
+        for vectors, checksums, mask, start in columns:
             for i in range(0, len(vectors), _BLOCK):
-                block = vectors.part(i, i + _BLOCK)
-                at = np.arange(len(block)) if live is None else np.flatnonzero(live[i : i + _BLOCK])
-                more = _products(block if live is None else block[at], query)
+                size = min(_BLOCK, len(vectors) - i)
+                at = np.arange(size) if mask is None else np.flatnonzero(mask[i : i + _BLOCK])
+                if len(at) * _FEW < size:
+                    block = vectors.take(i + at, checksums)
+                else:
+                    block = vectors.part(i, i + size)
+                    block = block if mask is None else block[at]
+                more = _products(block, query)
                 rows, cosine = _best(np.concatenate([rows, start + i + at]), np.concatenate([cosine, more]), k)
             vectors.release()
         return rows, cosine
 
-    def _candidates(self, query: NDArray[np.float32], k: int) -> NDArray[np.int64] | None:
-        """Return live rows among which the best `k` are, or None if looking at every row is cheaper."""
+    def _candidates(self, query: NDArray[np.float32], k: int, choice: _Choice) -> NDArray[np.int64] | None:
+        """Return rows among which the best `k` are, or None if looking at every one is cheaper."""
+        # By all live rows, also where few are wanted: those may be just the ones near the query, hard to tell apart.
         wanted = k + _SPARE if self._n_live <= self._exact_rows else candidates(self._n_live, k, len(query))
-        if wanted * 4 >= self._n_live:  # a long heap is slower than a scan without one
+        if wanted * 4 >= choice.total:  # a long heap is slower than a scan without one
             return None
         faiss = _faiss()
         exact, row, estimate = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
         with _one_thread():
             for part in self._faiss_parts():
                 if part.rows is not None:
-                    exact = part.rows[_search_exactly(part.index, query, k)]
+                    within = None if choice.within is None else choice.within[part.rows]
+                    exact = part.rows[_search_exactly(part.index, query, k, within)]
                     continue
+                bitmap = part.live
+                if choice.within is not None:
+                    mask = choice.masks[part.segment]
+                    if mask is None or not mask.any():
+                        continue
+                    bitmap = np.packbits(mask, bitorder="little")
                 options = faiss.RaBitQSearchParameters(qb=_QUERY_BITS)
-                if part.live is not None:
-                    selector = faiss.IDSelectorBitmap(part.live)
+                if bitmap is not None:
+                    selector = faiss.IDSelectorBitmap(bitmap)
                     options.sel = selector  # does not keep `selector` alive
                 if len(row) < wanted:
                     founds, ats = part.index.search(query[None], min(wanted, part.index.ntotal), params=options)
@@ -240,7 +283,7 @@ class DenseIndex:
             else:
                 bitmap = None if live is None else np.packbits(live, bitorder="little")
                 index = _load_codes(codes, self._vectors[i].array.shape)
-                parts.append(_Part(index, None, int(self._starts[i]), bitmap))
+                parts.append(_Part(index, None, i, int(self._starts[i]), bitmap))
         parts.sort(key=lambda part: -part.index.ntotal)  # the sooner there are enough candidates, the fewer heaps
         if exact:
             parts.append(self._build_exact(exact))
@@ -267,7 +310,7 @@ class DenseIndex:
                 rows[filled : filled + len(at)] = self._starts[i] + a + at
                 filled += len(at)
             self._vectors[i].release()
-        return _Part(index, rows, 0, None)
+        return _Part(index, rows, 0, 0, None)
 
 
 def candidates(n: int, k: int, dim: int) -> int:
@@ -284,13 +327,25 @@ def candidates(n: int, k: int, dim: int) -> int:
     return round(max(300, 10 * k) * math.sqrt(max(1.0, n / 100_000)) * few_bits * math.sqrt(few_bits))
 
 
-def _search_exactly(index: Any, query: NDArray[np.float32], k: int) -> NDArray[np.int64]:
-    """Return the positions of at least the best `k`, and of all that tie with the k-th: FAISS breaks ties anyhow."""
+def _search_exactly(
+    index: Any, query: NDArray[np.float32], k: int, within: NDArray[np.bool_] | None
+) -> NDArray[np.int64]:
+    """Return the positions of at least the best `k`, and of all that tie with the k-th: FAISS breaks ties anyhow.
+
+    Only those that are `within`, if it says which; there may be fewer then.
+    """
+    faiss = _faiss()
+    most, options = index.ntotal, None
+    if within is not None:
+        most = int(np.count_nonzero(within))
+        options = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(within, bitorder="little")))
+    if most <= k:
+        return np.arange(index.ntotal) if within is None else np.flatnonzero(within)
     wanted = k + _SPARE
     while True:
-        wanted = min(wanted, index.ntotal)
-        cosine, at = index.search(query[None], wanted)
-        if wanted == index.ntotal or cosine[0, -1] < cosine[0, k - 1] - _ROUNDING:
+        wanted = min(wanted, most)
+        cosine, at = index.search(query[None], wanted, params=options)
+        if wanted == most or cosine[0, -1] < cosine[0, k - 1] - _ROUNDING:
             found: NDArray[np.int64] = at[0][at[0] >= 0]
             return found
         wanted *= 8

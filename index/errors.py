@@ -7,7 +7,7 @@ PinciteError
 ├── IndexBusyError       another process is writing the index
 ├── ModelMismatchError   the index was built with another model than the one at hand
 ├── ModelNotFoundError   the model cannot be loaded
-└── QuestionError        a question is empty or far too long
+└── QuestionError        a question is empty or far too long, or a condition on documents cannot be read
 """
 
 from __future__ import annotations
@@ -53,4 +53,4 @@ class ModelNotFoundError(PinciteError):
 
 
 class QuestionError(PinciteError):
-    """A question is empty or far too long to be one."""
+    """A question is empty or far too long to be one, or a condition on documents cannot be read."""

@@ -6,14 +6,16 @@ import json
 import mmap
 import os
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import blake2b, sha256
 from io import BufferedReader, FileIO
 
-from pincite.index.formats import format_of
+from pincite.index.extracted import Part
+from pincite.index.formats import Format, format_of
+from pincite.index.members import Reading, Wanted
 from pincite.index.passage import Document
 from pincite.index.records import LONGEST_LINE
-from pincite.index.sources import decode, open_regular
-from pincite.index.walk import reason_for
+from pincite.index.sources import buffered, decode, open_regular
+from pincite.index.walk import Skipped, reason_for
 
 __all__ = ["Evidence", "Places", "examine"]
 
@@ -22,8 +24,8 @@ __all__ = ["Evidence", "Places", "examine"]
 class Evidence:
     """What a document's file says now.
 
-    `problem` is empty if the file is as indexed. `line` is where the document begins in it. `raw` is the line of a
-    `.jsonl` record, as it stands in the file.
+    `problem` is empty if the document is in its file as it was indexed. `line` is where it begins there. `raw` is the
+    line of a `.jsonl` record, as it stands in the file.
     """
 
     text: str
@@ -33,7 +35,10 @@ class Evidence:
 
 
 Places = dict[str, tuple[int, int]]
-"""The records of a `.jsonl` file: sha256 of a line -> its 1-based number, and the byte at which it begins."""
+"""The documents of a file of many: hash -> 1-based line and byte at which it begins.
+
+The hash is the sha256 of a line of a `.jsonl` file; of a part of any other file, that of its name and its sha256.
+"""
 
 
 def examine(document: Document, location: str, scanned: dict[str, Places] | None = None) -> Evidence:
@@ -42,15 +47,21 @@ def examine(document: Document, location: str, scanned: dict[str, Places] | None
     Args:
         document: as indexed.
         location: absolute path of its file.
-        scanned: where to remember, by location, the places of all records of a file in which one has moved: for whoever
-            examines many. Without it a record that has moved is looked for by its `_id`.
+        scanned: where to remember, by location, what is in a file of many documents, for whoever examines many: it is
+            then read once, a `.jsonl` file only if a record of it has moved. Without it, each call reads such a file
+            at most once.
     """
     location = os.path.realpath(location)  # it may be a link, followed when it was indexed
+    path = document.path.removesuffix(f"#{document.record}") if document.record else document.path
+    kind = format_of(path)
     try:
-        with BufferedReader(open_regular(location), 1 << 16) as file:
-            if document.record:
+        with open_regular(location) as raw:
+            if kind.holds_many and kind.name != "jsonl":
+                return _examine_part(document, raw, path, kind, location, scanned)
+            file = BufferedReader(raw, 1 << 16)
+            if kind.holds_many:
                 return _examine_record(document, file, location, scanned)
-            data = file.read(format_of(document.path).largest + 1)  # one that has grown beyond this has changed
+            data = file.read(kind.largest + 1)  # one that has grown beyond this has changed
     except FileNotFoundError:
         return Evidence(document.text, document.line, "the file is no longer there")
     except OSError as error:
@@ -59,6 +70,74 @@ def examine(document: Document, location: str, scanned: dict[str, Places] | None
         return Evidence(document.text, document.line, "the file has changed since it was indexed")
     text = decode(data, document.encoding)[0] if document.encoding else document.text
     return Evidence(text, document.line)
+
+
+def _examine_part(
+    document: Document,
+    raw: FileIO,
+    path: str,
+    kind: Format,
+    location: str,
+    scanned: dict[str, Places] | None,
+) -> Evidence:
+    if scanned is None:
+        return _found(document, raw, path, kind)
+    if location not in scanned:
+        scanned[location] = _scan_parts(raw, path, kind)
+    place = scanned[location].get(_key(document.record, document.sha256))
+    if place is None:
+        return Evidence(document.text, document.line, "it is not in its file as it was indexed")
+    return Evidence(document.text, place[0])
+
+
+def _found(document: Document, raw: FileIO, path: str, kind: Format) -> Evidence:
+    """Return what a file says now of one of its parts, looked for where it was, or else in all of it.
+
+    A part that is named by a number may have got another one.
+    """
+    reading = Reading(Wanted(document.record, document.sha256, document.line, document.offset), is_check=True)
+    moved: Part | None = None
+    problem = "it is no longer in its file"
+    with buffered(raw) as stream:
+        for item in kind.parts_reader()(stream, path, reading):
+            if isinstance(item, Skipped):
+                if item.path in (path, document.path):
+                    problem = f"it cannot be read any more: {item.reason}"
+            elif item.sha256 == document.sha256 and item.record == document.record:
+                return Evidence(item.extracted.text or document.text, item.line)
+            elif item.record == document.record:
+                problem = "it has changed since it was indexed"
+                if not _has_number(item.record):
+                    break
+            elif item.sha256 == document.sha256 and _general(item.record) == _general(document.record):
+                moved = moved or item
+    return (
+        Evidence(moved.extracted.text or document.text, moved.line)
+        if moved
+        else Evidence(document.text, document.line, problem)
+    )
+
+
+def _scan_parts(raw: FileIO, path: str, kind: Format) -> Places:
+    places: Places = {}
+    with buffered(raw) as stream:
+        for item in kind.parts_reader()(stream, path, Reading(is_check=True)):
+            if isinstance(item, Part):
+                places.setdefault(_key(item.record, item.sha256), (item.line, item.offset))
+    return places
+
+
+def _key(record: str, digest: str) -> str:
+    return blake2b(f"{_general(record)}\0{digest}".encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def _general(record: str) -> str:
+    """Return the name of a part without its number, if it has no other name: rows and mails before it may have gone."""
+    return record.rpartition("#")[0] + "#" if _has_number(record) else record
+
+
+def _has_number(record: str) -> bool:
+    return record.rpartition("#")[2].isdecimal()
 
 
 def _examine_record(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import IO, Any, cast
+from typing import Any, cast
 
-from pincite.index.extracted import Extracted, Part
+from pincite.index.extracted import Extracted
 
 __all__ = ["EXTENSIONS", "FORMATS", "Format", "extension_of", "format_of"]
 
@@ -37,9 +37,13 @@ class Format:
         """Return what takes the text out of a file of one document; raises `UnreadableError` when it cannot."""
         return cast("Callable[[bytes], Extracted]", self._function())
 
-    def parts_reader(self) -> Callable[[IO[bytes], str], Iterator[Any]]:
-        """Return what yields each `Part` of a file of many, or a `Skipped`, from a buffered stream and its path."""
-        return cast("Callable[[IO[bytes], str], Iterator[Part]]", self._function())
+    def parts_reader(self) -> Callable[..., Iterator[Any]]:
+        """Return what yields each `Part` of a file of many, or a `Skipped`.
+
+        It is called with a stream of bytes, its path and, where not all is read or it is part of another file, a
+        `Reading` of members.py.
+        """
+        return cast("Callable[..., Iterator[Any]]", self._function())
 
     def _function(self) -> Any:
         return getattr(import_module(f"pincite.index.{self.module}"), f"read_{self.name}")
@@ -47,6 +51,8 @@ class Format:
 
 _TEXT, _MARKDOWN, _RST = Format("text"), Format("markdown"), Format("rst")
 _HTML = Format("html", "webpages")
+_DOCX = Format("docx", "word", 128 * _MIB)
+_TAR = Format("tar", "archives", 0)
 
 FORMATS = {
     ".txt": _TEXT,
@@ -57,7 +63,23 @@ FORMATS = {
     ".html": _HTML,
     ".htm": _HTML,
     ".xhtml": _HTML,
+    ".pdf": Format("pdf", "pdf", 256 * _MIB),
     ".jsonl": Format("jsonl", "records", 0),
+    ".csv": Format("csv", "tables", 0),
+    ".tsv": Format("tsv", "tables", 0),
+    ".eml": Format("eml", "mail", 0),
+    ".mbox": Format("mbox", "mail", 0),
+    ".zip": Format("zip", "archives", 0),
+    ".gz": Format("gz", "archives", 0),
+    ".tar": _TAR,
+    ".tar.gz": _TAR,
+    ".tgz": _TAR,
+    ".docx": _DOCX,
+    ".docm": _DOCX,
+    ".epub": Format("epub", "epub", 256 * _MIB),
+    ".ipynb": Format("ipynb", "notebooks"),
+    ".srt": Format("srt", "subtitles"),
+    ".vtt": Format("vtt", "subtitles"),
 }
 """By extension, in lower case and with its dot."""
 
@@ -66,8 +88,14 @@ EXTENSIONS = frozenset(FORMATS)
 
 
 def extension_of(name: str) -> str:
-    """Return what follows the last dot of a name, in lower case and with the dot, or an empty string."""
-    _, dot, extension = name.rpartition(".")
+    """Return what follows the last dot of a name, in lower case and with the dot, or an empty string.
+
+    >>> extension_of("Harbour.HTM"), extension_of("notes.tar.gz"), extension_of("notes.txt.gz")
+    ('.htm', '.tar.gz', '.gz')
+    """
+    stem, dot, extension = name.rpartition(".")
+    if extension.lower() == "gz" and stem.lower().endswith(".tar"):
+        return ".tar.gz"
     return dot + extension.lower()
 
 

@@ -14,6 +14,9 @@ from typing import IO, Any
 
 from pincite.index.decoding import length_reason
 from pincite.index.extracted import Extracted, Part
+from pincite.index.lines import pass_line_end
+from pincite.index.members import Reading
+from pincite.index.metadata import standardized
 from pincite.index.titles import one_line
 from pincite.index.walk import Skipped
 
@@ -39,7 +42,7 @@ class Record:
     metadata: Mapping[str, str]
 
 
-def read_jsonl(stream: IO[bytes], path: str) -> Iterator[Part | Skipped]:
+def read_jsonl(stream: IO[bytes], path: str, reading: Reading | None = None) -> Iterator[Part | Skipped]:
     """Yield the records of a buffered `stream` that stands at its beginning, in order.
 
     A record's `offset` is where its line begins and its `sha256` is that of the line without its end (without
@@ -47,7 +50,8 @@ def read_jsonl(stream: IO[bytes], path: str) -> Iterator[Part | Skipped]:
     """
     reported = unreported = 0
     is_corpus = False
-    for item in _read_lines(stream, path):
+    wanted = reading.wanted.sha256 if reading and reading.wanted else ""
+    for item in _read_lines(stream, path, wanted):
         if isinstance(item, Part):
             is_corpus = True
             yield item
@@ -63,14 +67,15 @@ def read_jsonl(stream: IO[bytes], path: str) -> Iterator[Part | Skipped]:
         yield Skipped(path, f"{unreported:,} more lines")
 
 
-def _read_lines(stream: IO[bytes], path: str) -> Iterator[Part | Skipped]:
+def _read_lines(stream: IO[bytes], path: str, wanted: str) -> Iterator[Part | Skipped]:
+    """Yield what each line holds; with `wanted`, the hash of a line, what is in that line."""
     seen: set[bytes] = set()
     offset, number, passed = 0, 0, 0
     while line := stream.readline(LONGEST_LINE + 1):
         number += 1
         start, offset = offset, offset + len(line)
         if len(line) > LONGEST_LINE and not line.endswith(b"\n"):
-            ends, rest = _pass_line_end(stream, _MOST_PASSED - passed)
+            ends, rest = pass_line_end(stream, _MOST_PASSED - passed)
             offset, passed = offset + rest, passed + rest
             more = "" if ends else ", and what follows it is not read"
             yield Skipped(f"{path}:{number}", f"the line is longer than {LONGEST_LINE >> 20} MiB{more}")
@@ -86,6 +91,9 @@ def _read_lines(stream: IO[bytes], path: str) -> Iterator[Part | Skipped]:
         line = line.rstrip(b"\r\n")
         if not line.strip():
             continue
+        digest = sha256(line).hexdigest()
+        if wanted and digest != wanted:
+            continue
         try:
             record = parse_record(line)
         except ValueError as error:
@@ -96,8 +104,8 @@ def _read_lines(stream: IO[bytes], path: str) -> Iterator[Part | Skipped]:
             yield Skipped(f"{path}:{number}", f"another line has the same _id {record.id[:80]!r}")
             continue
         seen.add(identity)
-        content = Extracted(record.text, record.title, record.metadata)
-        yield Part(record.id, content, sha256(line).hexdigest(), line=number, offset=start)
+        content = Extracted(record.text, record.title, standardized(record.metadata))
+        yield Part(record.id, content, digest, line=number, offset=start)
 
 
 def parse_record(line: bytes) -> Record:
@@ -160,15 +168,3 @@ def _sound(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
-
-
-def _pass_line_end(stream: IO[bytes], most: int) -> tuple[bool, int]:
-    """Read on to the end of the line and return whether it came within `most` bytes, and how many that took."""
-    passed = 0
-    while piece := stream.readline(1 << 20):
-        passed += len(piece)
-        if piece.endswith(b"\n"):
-            break
-        if passed > most:
-            return False, passed
-    return True, passed

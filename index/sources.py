@@ -29,6 +29,7 @@ __all__ = [
     "Skipped",
     "SourceFile",
     "Stamp",
+    "buffered",
     "decode",
     "find_files",
     "find_in",
@@ -64,27 +65,51 @@ def read_documents(file: SourceFile) -> Iterator[Document | Skipped]:
 class _Beginning(io.RawIOBase):
     """The first bytes of a file, so many as it had when it was opened: one that grows all the time ends, too."""
 
-    def __init__(self, raw: io.FileIO, size: int) -> None:
+    def __init__(self, raw: io.FileIO) -> None:
         self._raw = raw
-        self._left = size
+        self._size = _state(raw)[0]
+        self._at = 0
 
     def readable(self) -> bool:
         """Return that it can be read."""
         return True
 
+    def seekable(self) -> bool:
+        """Return that it can be read from any place."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to a place and return it; raises ValueError for one before the beginning."""
+        place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if place < 0:
+            raise ValueError("a place before the beginning")
+        self._at = self._raw.seek(min(place, self._size))
+        return self._at
+
     def readinto(self, buffer: Buffer, /) -> int:
         """Read the next bytes into `buffer` and return how many."""
         with memoryview(buffer) as view:
-            size = self._raw.readinto(view[: self._left]) or 0
-        self._left -= size
+            size = self._raw.readinto(view[: max(0, self._size - self._at)]) or 0
+        self._at += size
         return size
+
+
+def buffered(raw: io.FileIO) -> io.BufferedReader:
+    """Return a file of many documents, just opened, as their readers want it; closing it leaves `raw` open."""
+    return io.BufferedReader(_Beginning(raw), 1 << 20)
 
 
 def _read_parts(path: str, kind: Format, raw: io.FileIO) -> Iterator[Document | Skipped]:
     before = _state(raw)
-    with io.BufferedReader(_Beginning(raw, before[0]), 1 << 20) as stream:
+    with buffered(raw) as stream:
         for part in kind.parts_reader()(stream, path):
-            yield part if isinstance(part, Skipped) else _part_document(path, kind, part)
+            if isinstance(part, Skipped):
+                yield part
+                continue
+            document = _part_document(path, kind, part)
+            yield document
+            for note in part.extracted.notes:
+                yield Skipped(document.path, note)
     if _state(raw) != before:
         yield Skipped(path, CHANGED, passes=True)
     elif before[0] == 0 and raw.read(1):
@@ -92,7 +117,7 @@ def _read_parts(path: str, kind: Format, raw: io.FileIO) -> Iterator[Document | 
 
 
 def _part_document(path: str, kind: Format, part: Part) -> Document:
-    name = f"{path}#{part.record}"
+    name = f"{path}#{part.record}" if part.record else path
     content = part.extracted
     return Document(
         id=document_id(name, part.sha256),

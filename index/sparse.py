@@ -121,15 +121,25 @@ class SparseIndex:
         self._last: _Sums = "", np.empty(0, np.int64), np.empty(0, np.float32)
         self._statistics: _Statistics | None = None
 
-    def search(self, query: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def search(
+        self, query: str, k: int, within: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the `k` live rows of largest BM25 and their scores, best first, ties by row ascending.
 
         Rows without any term of the query are never returned, so there may be fewer than `k`, or none.
         A term that the query repeats counts as often.
+
+        Args:
+            query: any text.
+            k: 0 or more.
+            within: shape `(rows,)`: which rows may be found; None for all. Scores do not depend on it: the statistics
+                are those of all live rows.
         """
         if k < 0:
             raise ValueError(f"k must be 0 or more, not {k}")
         rows, bm25 = self._sums(query)
+        if within is not None:
+            rows, bm25 = self._only(within, rows, bm25)
         if k == 0 or len(bm25) == 0:
             return np.empty(0, np.int64), np.empty(0, np.float32)
         if rows is None:
@@ -153,6 +163,20 @@ class SparseIndex:
             return bm25[rows]
         at = np.minimum(np.searchsorted(found, rows), len(found) - 1)
         return np.where(found[at] == rows, bm25[at], np.float32(0))
+
+    def _only(
+        self, within: NDArray[np.bool_], rows: NDArray[np.int64] | None, bm25: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64] | None, NDArray[np.float32]]:
+        """Return what `_sums` returned for the rows that are within those."""
+        n = int(self._starts[-1])
+        if within.shape != (n,) or within.dtype != np.bool_:
+            raise ValueError(f"within is {within.dtype} of shape {within.shape}: need bool ({n},)")
+        if rows is not None:
+            keep = within[rows]
+            return rows[keep], bm25[keep]
+        some = np.zeros_like(bm25)
+        np.multiply(bm25[:n], within, out=some[:n])
+        return None, some
 
     def _sums(self, query: str) -> tuple[NDArray[np.int64] | None, NDArray[np.float32]]:
         """Return the rows that have a term of `query`, ascending, and the BM25 of each; without rows, that of all.

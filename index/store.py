@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,8 @@ from pincite.index.sparse import SparseIndex
 
 if TYPE_CHECKING:
     from pincite.index.build import Progress, SyncReport
+    from pincite.index.catalogue import Catalogue
+    from pincite.index.filters import Condition
 
 __all__ = ["DEFAULT_FOLDER", "Index", "IndexStats", "find_index"]
 
@@ -183,13 +185,33 @@ class Index:
             sources=self.sources,
         )
 
-    def search_dense(self, vector: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return rows and cosines of the `k` passages nearest to a unit vector of shape `(dim,)`, best first."""
-        return self._dense.search(vector, k)
+    def keys(self) -> list[str]:
+        """Return what conditions can ask about: path, title, format, then the keys of metadata, most used first."""
+        return self._catalogue.keys()
 
-    def search_sparse(self, query: str, k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def rows_where(self, conditions: Iterable[Condition]) -> NDArray[np.bool_]:
+        """Return which rows are passages of documents for which all conditions hold; shape `(rows,)`.
+
+        Costs a look at what all documents say of themselves the first time that a key is asked for (0.2 s for 100,000),
+        then some milliseconds, and less where the same was asked before. A condition on a key that no document has
+        holds for none.
+        """
+        return self._catalogue.rows_where(conditions)
+
+    def search_dense(
+        self, vector: NDArray[np.float32], k: int, within: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return rows and cosines of the `k` passages nearest to a unit vector of shape `(dim,)`, best first.
+
+        With `within`, of the rows that it is true for, as `rows_where` says; so for `search_sparse`.
+        """
+        return self._dense.search(vector, k, within)
+
+    def search_sparse(
+        self, query: str, k: int, within: NDArray[np.bool_] | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return rows and BM25 scores of the `k` best passages for the words of `query`, best first."""
-        return self._sparse.search(query, k)
+        return self._sparse.search(query, k, within)
 
     def cosine(self, vector: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the cosine of a unit vector with each of some passages."""
@@ -271,8 +293,7 @@ class Index:
 
     def shown(self, path: str) -> str:
         """Return a stored path as a user would open it from the folder in which the index was opened."""
-        location = os.path.join(self._root, path)
-        return location if os.path.isabs(path) or not self._shown_from else os.path.relpath(location, self._shown_from)
+        return _shown(self._root, self._shown_from, path)
 
     def location(self, document: Document) -> str:
         """Return the absolute path of the file that holds a document."""
@@ -304,6 +325,12 @@ class Index:
         return sum(contents.passages if mask is None else int(mask.sum()) for contents, mask in masks)
 
     @cached_property
+    def _catalogue(self) -> Catalogue:
+        from pincite.index.catalogue import Catalogue
+
+        return Catalogue(self.segments, self.live_documents, partial(_shown, self._root, self._shown_from))
+
+    @cached_property
     def _dense(self) -> DenseIndex:
         exact = self._live_passage_count <= EXACT_ROWS
         filled = [number for number, contents in enumerate(self.segments) if contents.passages]
@@ -317,6 +344,11 @@ class Index:
     @cached_property
     def _sparse(self) -> SparseIndex:
         return SparseIndex([contents.segment for contents in self.segments], self._live_passages)
+
+
+def _shown(root: str, start: str, path: str) -> str:
+    location = os.path.join(root, path)
+    return location if os.path.isabs(path) or not start else os.path.relpath(location, start)
 
 
 def open_segments(folder: str, manifest: Manifest) -> list[SegmentContents]:

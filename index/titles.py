@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from pincite.index.metadata import dated, standardized
+
 __all__ = ["one_line", "title_and_metadata"]
 
 _HEAD = 16 * 1024  # characters, as all lengths here
@@ -44,9 +46,9 @@ def title_and_metadata(text: str, extension: str) -> tuple[str, dict[str, str]]:
     lines = [line[:_LONGEST_LINE] for line in text[:_HEAD].splitlines()]
     if extension in (".md", ".markdown"):
         metadata, rest = _front_matter(lines)
-        return metadata.pop("title", "") or _markdown_title(rest), metadata
+        return metadata.pop("title", "") or _markdown_title(rest), standardized(metadata)
     if extension == ".rst":
-        return _rst_title(lines), _fields(lines)
+        return _rst_title(lines), standardized(_fields(lines))
     return _headline(lines)
 
 
@@ -56,6 +58,8 @@ def one_line(value: str) -> str:
     >>> one_line(" The\\n  Harbour ")
     'The Harbour'
     """
+    if len(value) <= _LONGEST_VALUE and value.isprintable() and "  " not in value:
+        return value.strip(" ")
     joined = " ".join(value[: 4 * _LONGEST_VALUE].split())
     return "".join(c for c in joined if c.isprintable())[:_LONGEST_VALUE]
 
@@ -155,7 +159,7 @@ def _headline(lines: list[str]) -> tuple[str, dict[str, str]]:
         if byline := _BYLINE.match(line):
             metadata.setdefault("author", byline[1])
         elif _DATE.match(line) and len(line) <= 60:
-            metadata.setdefault("date", line)
+            metadata.setdefault("date", dated(line))
         else:
             break
     alone = filled[0] + 1 >= len(lines) or not lines[filled[0] + 1].strip()

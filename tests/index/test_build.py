@@ -378,7 +378,7 @@ def test_files_too_many_to_remember_are_found_again_and_what_changed_meanwhile_w
     for number in range(10):
         (tmp_path / f"{number:02}.txt").write_text(f"Changed {number}.")
     (tmp_path / "19.txt").unlink()
-    tick = build.let_clock_tick
+    tick = survey.let_clock_tick
 
     def something_happens(newest_ns: int) -> None:
         tick(newest_ns)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pincite.index.chunker import Chunking, Tokenizer, chunk, fit_title
+from pincite.index.chunker import Chunking, Tokenizer, chunk, fit_lead, fit_title
 from pincite.index.passage import Document, Passage
 from pincite.index.sentences import outline
 
@@ -88,8 +89,8 @@ def assert_sound(doc: Document, passages: list[Passage], tokenizer: Tokenizer, c
         start, end = span.start, span.end
     assert not text[end:].strip()
     assert joined + text[end:] == text
-    title = fit_title(doc.title, tokenizer, chunking)
-    prefix = title + "\n" if title else ""
+    lead = fit_lead(doc, tokenizer, chunking)
+    prefix = lead + "\n" if lead else ""
     for passage, offsets in zip(
         passages, tokenizer.token_offsets([prefix + passage.text for passage in passages]), strict=True
     ):
@@ -207,6 +208,50 @@ def test_a_title_takes_room_but_never_more_than_a_quarter() -> None:
     assert fit_title("", Words(), chunking) == ""
     passages = chunk(document(paragraphs(10), title), Words(), chunking)
     assert {passage.text.count(".") for passage in passages} == {3, 1}
+
+
+def by(title: str, **metadata: str) -> Document:
+    return replace(document("Text.", title), metadata=metadata)
+
+
+@pytest.mark.parametrize(
+    ("title", "metadata", "lead"),
+    [
+        ("The harbour", {}, "The harbour"),
+        ("", {}, ""),
+        ("The harbour", {"subject": "ships", "date": "last week"}, "The harbour"),
+        ("The harbour", {"author": "Jane Roe"}, "The harbour, by Jane Roe"),
+        ("Tides", {"author": " Jane\n Roe ", "date": "2019-05-03T10:30Z"}, "Tides, by Jane Roe, 2019-05-03"),
+        ("The harbour", {"date": "May 2019"}, "The harbour, 2019-05"),
+        ("", {"author": "Jane Roe", "date": "2019"}, "by Jane Roe, 2019"),
+        ("", {"date": "2019"}, "2019"),
+    ],
+)  # fmt: skip
+def test_the_lead_is_title_author_and_date(title: str, metadata: dict[str, str], lead: str) -> None:
+    assert fit_lead(by(title, **metadata), Words(), Chunking()) == lead
+
+
+@settings(max_examples=60, derandomize=True, deadline=None)
+@given(texts, titles, st.sampled_from(["", "Jane Roe", "Ann Lee, " * 40]), st.sampled_from(["", "2019"]), chunkings)
+def test_a_lead_is_never_longer_than_a_title_may_be(
+    text: str, title: str, author: str, date: str, chunking: Chunking
+) -> None:
+    doc = replace(document(text, title), metadata={"author": author, "date": date})
+    lead = fit_lead(doc, word_piece(), chunking)
+    assert len(word_piece().token_offsets([lead])[0]) <= min(64, chunking.max_tokens // 4)
+    assert lead.endswith(date) or chunking.max_tokens < 12
+    if not author + date:
+        assert lead == fit_title(title, word_piece(), chunking)
+    assert_sound(doc, chunk(doc, word_piece(), chunking), word_piece(), chunking)
+
+
+def test_a_lead_takes_room_from_the_passages() -> None:
+    doc = replace(document(paragraphs(10), "Tides"), metadata={"author": "Ann Lee and Ole Dahl", "date": "2019"})
+    for passage in chunk(doc, Words(), Chunking(44, 44, 0)):
+        indexed = f"{fit_lead(doc, Words(), Chunking(44, 44, 0))}\n{passage.text}"
+        assert len(Words().token_offsets([indexed])[0]) <= 44
+    assert max(passage.text.count(".") for passage in chunk(doc, Words(), Chunking(44, 44, 0))) == 3
+    assert max(passage.text.count(".") for passage in chunk(document(doc.text), Words(), Chunking(44, 44, 0))) == 4
 
 
 def test_no_text_gives_no_passages() -> None:

@@ -119,6 +119,61 @@ def test_deleted_rows_are_replaced_by_live_ones(share: float) -> None:
             assert len(rows) == min(10, live.sum())
 
 
+@pytest.mark.parametrize("exact_rows", [0, 10**6])
+@pytest.mark.parametrize("share", [0.9, 0.4, 0.2, 0.01, 0.0005])
+@pytest.mark.parametrize("kind", ["chance", "near", "run"])
+def test_the_best_of_some_rows_are_found_as_well_as_those_of_all(
+    share: float, kind: str, exact_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense, "_BLOCK", 1000)
+    n, size = len(WIDE), max(1, round(share * len(WIDE)))
+    rng = np.random.default_rng(7)
+    dead = rng.random(n) < 0.1
+    parts, bounds = [WIDE[:5000], WIDE[5000:5010], WIDE[5010:]], [0, 5000, 5010, n]
+    live = [~dead[a:b] for a, b in pairwise(bounds)]
+    codes = [build_codes(parts[0]), None, build_codes(parts[2])]
+    index = DenseIndex(parts, codes, live, exact_rows=exact_rows)
+    missed = 0
+    for query in WIDE_QUERIES[:8]:
+        order = {
+            "chance": rng.permutation(n),
+            "near": np.argsort(-(WIDE @ query) + rng.normal(0, 0.05, n)),
+            "run": np.roll(np.arange(n), 4000),
+        }[kind]
+        within = np.zeros(n, np.bool_)
+        within[order[:size]] = True
+        rows, cosine = index.search(query, 10, within)
+        expected, _ = brute_force(WIDE, within & ~dead, query, 10)
+        assert len(rows) == len(expected) and (within & ~dead)[rows].all()
+        assert np.array_equal(cosine, index.scores(query, rows))
+        missed += len(np.setdiff1d(rows, expected))
+    assert missed <= (2 if exact_rows == 0 else 0)
+
+
+def test_codes_choose_among_many_rows_of_some_and_few_are_all_looked_at() -> None:
+    index = DenseIndex([WIDE], [WIDE_CODES], [None], exact_rows=0)
+    many, few = (index._chosen(np.arange(len(WIDE)) % step == 0) for step in (2, 100))
+    chosen = index._candidates(WIDE_QUERIES[0], 10, many)
+    assert chosen is not None and len(chosen) == candidates(len(WIDE), 10, 384) and (chosen % 2 == 0).all()
+    assert index._candidates(WIDE_QUERIES[0], 10, few) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=60), st.integers(0, 60), st.booleans())
+def test_some_rows_give_what_an_index_of_only_these_gives(rows: list[tuple[bool, bool]], k: int, exact: bool) -> None:
+    live, within = (np.array([row[i] for row in rows], np.bool_) for i in range(2))
+    half = len(rows) // 2
+    parts, masks = [VECTORS[:half], VECTORS[half : len(rows)]], [live[:half], live[half:]]
+    codes = [None if exact else build_codes(part) for part in parts]
+    index = DenseIndex(parts, codes, masks, exact_rows=10**6 if exact else 0)
+    kept = np.flatnonzero(live & within)
+    fresh, fresh_cosine = DenseIndex([VECTORS[kept]], [None], [None]).search(QUERIES[0], k)
+    found, cosine = index.search(QUERIES[0], k, within)
+    assert found.tolist() == kept[fresh].tolist() and np.array_equal(cosine, fresh_cosine)
+    zero = np.zeros(DIM, np.float32)
+    assert index.search(zero, k, within)[0].tolist() == kept[:k].tolist()
+
+
 @pytest.mark.parametrize("n_same", [3, 40, 3000])
 def test_equal_cosines_are_in_row_order(n_same: int) -> None:
     vectors = VECTORS.copy()
@@ -253,7 +308,7 @@ def test_candidates_of_many_segments_are_the_best_estimates_of_all(share: float)
             estimate, at = part.index.search(query[None], part.index.ntotal, params=options)
             estimates[part.start + at[0]] = estimate[0]
         estimates[~live] = -np.inf
-        found = index._candidates(query, 10)
+        found = index._candidates(query, 10, index._every)
         assert found is not None and len(found) == candidates(int(live.sum()), 10, 384)
         assert live[found].all() and len(np.unique(found)) == len(found)
         worst = np.sort(estimates)[-len(found)]
@@ -274,6 +329,9 @@ def test_a_callers_mistakes_are_named() -> None:
         index.search(np.full(DIM, np.nan, np.float32), 1)
     with pytest.raises(ValueError, match="k must be"):
         index.search(QUERIES[0], -1)
+    for within in (np.ones(5999, np.bool_), np.ones(6000, np.uint8)):
+        with pytest.raises(ValueError, match="need bool \\(6000,\\)"):
+            index.search(QUERIES[0], 1, within)  # type: ignore[arg-type]  # the mistake
     with pytest.raises(ValueError, match="need 0 to 5999"):
         index.scores(QUERIES[0], np.array([6000]))
     with pytest.raises(ValueError, match="float16"):

@@ -54,7 +54,7 @@ def test_every_line_is_a_document_that_can_be_found_again(tmp_path: Path) -> Non
     first, second, *_ = documents
     assert isinstance(first, Document)
     assert isinstance(second, Document)
-    assert (first.title, dict(first.metadata)) == ("A title", {"year": "1998", "ok": "true"})
+    assert (first.title, dict(first.metadata)) == ("A title", {"year": "1998", "ok": "true", "date": "1998"})
     assert (second.title, dict(second.metadata)) == ("", {"url": "u"})
 
 

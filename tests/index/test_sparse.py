@@ -107,6 +107,26 @@ def test_a_few_deleted_among_many_are_not_counted() -> None:
     assert np.array_equal(index.idf(terms_of_all), fresh.idf(terms_of_all))
 
 
+@pytest.mark.parametrize("sort_cost", [0, 10**9])
+@pytest.mark.parametrize("share", [0.5, 0.01, 0.0])
+def test_the_best_of_some_rows_have_the_scores_that_they_have_among_all(
+    sort_cost: int, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse, "_SORT_COST", sort_cost)
+    rng = np.random.default_rng(5)
+    texts, live, within = make_texts(3000, seed=3), rng.random(3000) < 0.9, rng.random(3000) < share
+    halves = [build_postings(texts[:1000]), build_postings(texts[1000:])]
+    index = SparseIndex(halves, [live[:1000], live[1000:]])
+    for query in ("flood w9 w30", "court", "unknown"):
+        every, of_every = index.search(query, 3000)
+        expected = within[every]
+        for k in (1, 10, 3000):
+            rows, bm25 = index.search(query, k, within)
+            assert np.array_equal(rows, every[expected][:k])
+            assert np.array_equal(bm25, of_every[expected][:k])
+        assert np.array_equal(index.search(query, 3000)[0], every)  # what is kept of a question has no filter
+
+
 def check_deleting(segments: list[list[tuple[str, bool]]], query: str) -> None:
     index = SparseIndex(
         [build_postings(text for text, _ in segment) for segment in segments],
@@ -285,6 +305,8 @@ def test_a_callers_mistakes_are_named() -> None:
         index.scores("flood", np.array([1]))
     with pytest.raises(ValueError, match="k must be"):
         index.search("flood", -1)
+    with pytest.raises(ValueError, match="need bool"):
+        index.search("flood", 1, np.ones(2, np.bool_))
     with pytest.raises(ValueError, match="mask"):
         SparseIndex([build_postings(["flood"])], [np.zeros(3, bool)])
 

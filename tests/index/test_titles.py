@@ -54,7 +54,7 @@ def test_metadata_comes_from_the_head() -> None:
         "date": "2020",
     }
     text = "Board named\nBy Jane Roe\nMarch 4, 2021\n\nText here.\n"
-    assert title_and_metadata(text, ".txt")[1] == {"author": "Jane Roe", "date": "March 4, 2021"}
+    assert title_and_metadata(text, ".txt")[1] == {"author": "Jane Roe", "date": "2021-03-04"}
 
 
 @settings(max_examples=50, deadline=None)
@@ -70,3 +70,18 @@ def test_titles_of_hostile_texts_are_short_or_none(piece: str, extension: str) -
     for prefix in ("", "# ", "---\n"):  # a pattern that goes back and forth over the text would not come to an end
         title, metadata = title_and_metadata(prefix + piece * 1_000_000, extension)
         assert len(title) < 1_000 and len(metadata) < 100
+
+
+def test_metadata_has_its_usual_names_too_and_dates_in_one_form() -> None:
+    front = "---\nauthors: [Jo, Mo]\npublished: 4 March 2021\nlink: https://example.org/a\n---\ntext\n"
+    assert title_and_metadata(front, ".md")[1] == {
+        "authors": "Jo, Mo",
+        "published": "4 March 2021",
+        "link": "https://example.org/a",
+        "author": "Jo, Mo",
+        "date": "2021-03-04",
+        "url": "https://example.org/a",
+    }
+    both = "---\nyear: 2020\ncreated: 2021-03-04T10:00:00Z\ndate: last week\n---\ntext\n"
+    assert title_and_metadata(both, ".md")[1]["date"] == "last week"
+    assert title_and_metadata(both.replace("date: last week\n", ""), ".md")[1]["date"] == "2021-03-04T10:00:00Z"
