@@ -1,21 +1,24 @@
 """Scored spans -> one Answer: choose, merge what says the same, cite, or abstain.
 
-An answer's text is a quote. Abstaining is a value, too: `Answer.text` is None and there are no citations.
+An answer's text is a quote. Abstaining is a value, too: `Answer.text` is None and there are no citations. Copies of a
+text are one source, however many there are: they are cited once, with all their places.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from pincite.index import Document, Evidence
+from pincite.index import Document, Evidence, Span
 from pincite.qa.citations import Citation, cite
+from pincite.qa.copies import Copies
 from pincite.qa.metrics import normalize_answer
 from pincite.qa.reader import ScoredSpan
 from pincite.qa.retriever import Hit
 
-__all__ = ["Alternative", "Answer", "compose"]
+__all__ = ["Alternative", "Answer", "compose", "independent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,11 @@ class Alternative:
     confidence: float
     citations: tuple[Citation, ...]
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files that give this answer, in the order of the citations; of copies the one that is cited."""
+        return independent(self.citations)
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -35,7 +43,7 @@ class Answer:
         question: as asked.
         text: the answer, a quote; None where the articles do not say.
         confidence: in [0, 1], that the answer, or the best span if there is none, answers the question.
-        citations: where it stands, the best first; empty if there is no answer.
+        citations: where it stands, the best first, copies of one sentence in one; empty if there is no answer.
         hits: the passages that were found, in the reader's order; not all were read if the first ones decided.
         alternatives: other answers, the best first.
         elapsed: milliseconds by step: `embed`, `retrieve`, `read`, `total`.
@@ -51,21 +59,37 @@ class Answer:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The files that give this answer, in the order of the citations."""
-        return tuple(dict.fromkeys(citation.path for citation in self.citations))
+        """The files that give this answer, in the order of the citations; of copies the one that is cited."""
+        return independent(self.citations)
 
     @property
     def disagreeing(self) -> tuple[Alternative, ...]:
-        """Other answers that are nearly as likely and come from files that do not give this one."""
-        own = set(self.sources)
+        """Other answers that are nearly as likely and come from files that do not give this one, nor their copies."""
+        own = _paths(self.citations)
         return tuple(
             other
             for other in self.alternatives
-            if other.confidence >= _NEARLY * self.confidence and not own & {place.path for place in other.citations}
+            if other.confidence >= _NEARLY * self.confidence and not own & _paths(other.citations)
         )
 
 
 _NEARLY = 0.8
+
+
+def independent(citations: Sequence[Citation]) -> tuple[str, ...]:
+    """Return the files of citations without those that are copies of one before, be it in another place of theirs."""
+    found: list[str] = []
+    seen: set[str] = set()
+    for citation in citations:
+        places = _paths([citation])
+        if not places & seen:
+            found.append(citation.path)
+        seen |= places
+    return tuple(found)
+
+
+def _paths(citations: Iterable[Citation]) -> set[str]:
+    return {place.path for citation in citations for place in (citation, *citation.also)}
 
 
 def compose(
@@ -97,8 +121,9 @@ def compose(
             else:
                 group.append(candidate)
     found = []
+    copies = Copies(hits, lambda hit: source(hit)[0])
     for group in groups:
-        citations = _citations(group, source)
+        citations = _citations(group, source, copies)
         found.append(Alternative(citations[0].quote, group[0].confidence, citations))
     if not found:
         best = ordered[0].confidence if ordered else 0.0
@@ -133,11 +158,36 @@ _NUMBERS = frozenset(
 )
 
 
-def _citations(group: Sequence[ScoredSpan], source: Callable[[Hit], tuple[Document, Evidence]]) -> tuple[Citation, ...]:
-    """Return one citation a place; passages overlap, so the same place can be found twice."""
-    citations: dict[tuple[str, int], Citation] = {}
+def _citations(
+    group: Sequence[ScoredSpan], source: Callable[[Hit], tuple[Document, Evidence]], copies: Copies
+) -> tuple[Citation, ...]:
+    """Return one citation for each place, its copies in `also`.
+
+    Passages overlap, so the same place can be found twice; so can a copy, if it was read itself.
+    """
+    citations = []
+    cited: set[tuple[str, int]] = set()
+    copied: dict[str, list[Span]] = defaultdict(list)
     for candidate in group:
-        document, evidence = source(candidate.hit)
-        citation = cite(document, candidate.span, candidate.sentence_span, candidate.confidence, evidence)
-        citations.setdefault((document.path, candidate.span.start), citation)
-    return tuple(citations.values())
+        name, sentence = candidate.hit.passage.document_id, candidate.sentence_span
+        if (name, candidate.span.start) in cited or any(
+            other.start < sentence.end and sentence.start < other.end for other in copied[name]
+        ):
+            continue
+        others = list(copies.of(candidate.hit, candidate.span, sentence))
+        found = []
+        for hit, span, sentence_span in [(candidate.hit, candidate.span, sentence), *others]:
+            document, evidence = source(hit)
+            cited.add((document.id, span.start))
+            citation = cite(document, span, sentence_span, candidate.confidence, evidence)
+            found.append((_order_of_copies(document, citation), citation))
+        for hit, _, sentence_span in others:
+            copied[hit.passage.document_id].append(sentence_span)
+        first, *also = [citation for _, citation in sorted(found, key=lambda pair: pair[0])]
+        citations.append(replace(first, also=tuple(also)))
+    return tuple(citations)
+
+
+def _order_of_copies(document: Document, citation: Citation) -> tuple[bool, bool, int, str]:
+    """Return by what copies are ordered: verified first, then plain text, then the shortest path."""
+    return not citation.verified, not document.encoding, len(document.path), document.path

@@ -33,6 +33,7 @@ class Citation:
         unit, mark: in which page, cell, or at which time the quote begins, where its format has such: "page", "12".
         format: of what kind the source is.
         author, date, url: as the source gives them; empty if it does not.
+        also: the other files in which the same sentence stands, each cited and checked as this one.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Citation:
     author: str = ""
     date: str = ""
     url: str = ""
+    also: tuple[Citation, ...] = ()
 
 
 def line_and_column(text: str, offset: int) -> tuple[int, int]:

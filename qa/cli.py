@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -20,6 +21,7 @@ __all__ = ["main"]
 Command = TypeVar("Command", bound=Callable[..., object])
 
 _ANSWERED, _NO_ANSWER, _ERROR = 0, 1, 2
+_SHOWN_KEYS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -86,6 +88,13 @@ def _models_option(command: Command) -> Command:
     return click.option("--reader", metavar="NAME_OR_DIR", help=reader)(command)
 
 
+_where_option = click.option(
+    "--where",
+    multiple=True,
+    metavar="CONDITION",
+    help="Only of documents such as 'path=reports/**', 'author=*Roe', 'date>=2021-05', 'format!=pdf', or any other "
+    "key of their metadata (repeatable; all must hold).",
+)
 _sync_option = click.option("--sync", "sync_first", is_flag=True, help="Update the index first.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
@@ -208,6 +217,7 @@ def watch_command(folder: str | None, debounce: int, as_json: bool) -> None:
 @click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to read.")
 @click.option("--min-confidence", type=click.FloatRange(0, 1), help="Answer only from this confidence on.")
 @click.option("--all", "all_answers", is_flag=True, help="Show every answer found, not only the best.")
+@_where_option
 @_sync_option
 @_models_option
 @_json_option
@@ -219,6 +229,7 @@ def ask(
     k: int,
     min_confidence: float | None,
     all_answers: bool,
+    where: tuple[str, ...],
     sync_first: bool,
     reader: str | None,
     reranker: str | None,
@@ -236,7 +247,7 @@ def ask(
     opened = time.perf_counter()
     threshold = MIN_CONFIDENCE if min_confidence is None else min_confidence
     pipeline = _pipeline(index, reader, reranker)
-    answer = pipeline.ask(" ".join(question), k, min_confidence=threshold, read_all=all_answers)
+    answer = pipeline.ask(" ".join(question), k, min_confidence=threshold, read_all=all_answers, where=where)
     spent = {"open": 1000 * (opened - started)} | dict(answer.elapsed)
     answer = replace(answer, elapsed=spent | {"total": 1000 * (time.perf_counter() - started)})
     if as_json:
@@ -245,9 +256,12 @@ def ask(
         click.echo(answer_text(answer, _style(sys.stdout), all_answers=all_answers))
     else:
         click.echo(f"The articles do not say (best guess below the threshold: {answer.confidence:.2f}).", err=True)
-    stale = {citation.path for citation in answer.citations if not citation.verified}
+    places = [place for citation in answer.citations for place in (citation, *citation.also)]
+    stale = {place.path for place in places if not place.verified}
     if stale and not as_json:
         _note(f"not as indexed any more: {', '.join(sorted(stale))}. Update: pincite index")
+    if not answer.hits:
+        _note_keys(index, where)
     context.exit(_NO_ANSWER if answer.text is None else _ANSWERED)
 
 
@@ -261,6 +275,7 @@ def ask(
     default="hybrid",
     help="What to rank by; full has the best passages read, too.",
 )
+@_where_option
 @_sync_option
 @_models_option
 @_json_option
@@ -271,6 +286,7 @@ def search(
     folder: str | None,
     k: int,
     mode: str,
+    where: tuple[str, ...],
     sync_first: bool,
     reader: str | None,
     reranker: str | None,
@@ -281,14 +297,30 @@ def search(
 
     text = " ".join(query)
     pipeline = _pipeline(_open(folder, sync_first), reader, reranker)
-    hits = pipeline.search(text, k, mode=mode)  # type: ignore[arg-type]  # click checked it
+    hits = pipeline.search(text, k, mode=mode, where=where)  # type: ignore[arg-type]  # click checked it
     if as_json:
         _print_json(hits_json(text, hits))
     elif hits:
         click.echo(hits_text(hits, _style(sys.stdout)))
     else:
         click.echo("Nothing found.", err=True)
+    if not hits:
+        _note_keys(pipeline.index, where)
     context.exit(_ANSWERED if hits else _NO_ANSWER)
+
+
+def _note_keys(index: Index, where: Sequence[str]) -> None:
+    """Say why nothing was found: that no document has what a condition is about, or that none fits them all."""
+    from pincite.index.filters import parse_wheres
+
+    conditions = parse_wheres(where)
+    keys = index.keys() if conditions else []
+    unknown = list(dict.fromkeys(condition.key for condition in conditions if condition.key not in keys))
+    if unknown:
+        there_are = ", ".join(keys[:_SHOWN_KEYS]) + (", ..." if len(keys) > _SHOWN_KEYS else "")
+        _note(f"no document has {' or '.join(unknown)}. There are: {there_are}")
+    elif conditions and not index.rows_where(conditions).any():
+        _note(f"no document fits {' and '.join(map(str, conditions))}")
 
 
 def _pipeline(index: Index, reader: str | None, reranker: str | None) -> Pipeline:
@@ -301,6 +333,51 @@ def _pipeline(index: Index, reader: str | None, reranker: str | None) -> Pipelin
         reader=load_reader(reader) if reader else None,
         reranker=load_reranker(reranker) if reranker else None,
     )
+
+
+@cli.command("serve")
+@_index_option
+@click.option(
+    "--port", default=8765, show_default=True, type=click.IntRange(0, 65535), help="0 takes any that is free."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option(
+    "--sync/--no-sync",
+    "can_sync",
+    default=True,
+    show_default=True,
+    help="Update the index at the start and when the page asks for it, or never.",
+)
+def serve_command(folder: str | None, port: int, host: str, can_sync: bool) -> None:
+    """Give a page to ask on, and a JSON API, on this machine until Ctrl-C."""
+    from pincite.index import PinciteError, find_index
+
+    try:
+        from pincite.qa.server import address_of, create_app, listen, web_server
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in {"starlette", "uvicorn"}:
+            raise
+        raise PinciteError(f'The page needs {package}: pip install "pincite[serve]"') from error
+    from pincite.qa.live_index import LiveIndex
+    from pincite.qa.request_guard import host_names
+
+    def report(error: Exception) -> None:
+        _note(_explain(error))
+        if "PINCITE_DEBUG" in os.environ:
+            sys.excepthook(type(error), error, error.__traceback__)
+
+    path = folder or find_index()
+    live = LiveIndex(path, can_sync=can_sync, report=report)
+    names = host_names(host)
+    with listen(host, port) as listening:
+        if names.any_address:
+            _note(f"warning: whoever reaches {host} over the network can ask, and read all that is in the index")
+        _note(f"{path} is at {address_of(listening)}; Ctrl-C ends it")
+        with suppress(KeyboardInterrupt):
+            app = create_app(live, names=names, sync_first=can_sync, report=report)
+            web_server(app).run(sockets=[listening])
+    _note("stopped; what was committed is kept")
 
 
 @cli.command()
@@ -348,16 +425,17 @@ def _split_place(place: str) -> tuple[str, int | None]:
 @_index_option
 @_json_option
 def status(folder: str | None, as_json: bool) -> None:
-    """Show what the index holds and what has changed since."""
+    """Show what the index holds, what was skipped and why, and what has changed since."""
+    from pincite.index.overview import overview
     from pincite.index.survey import changes_since
     from pincite.qa.render import stats_json, stats_text
 
     index = _open(folder)
-    changes = changes_since(index)
+    changes, held = changes_since(index), overview(index)
     if as_json:
-        _print_json(stats_json(index.stats(), index.path, changes))
+        _print_json(stats_json(index.stats(), index.path, changes, held))
     else:
-        click.echo(stats_text(index.stats(), index.path, changes))
+        click.echo(stats_text(index.stats(), index.path, changes, held))
 
 
 @cli.command()

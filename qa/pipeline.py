@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index import Document, Evidence, Index, QuestionError, examine
+from pincite.index.filters import Condition, parse_wheres
 from pincite.qa.answers import Answer, compose
+from pincite.qa.duplicates import fold
 from pincite.qa.reader import MIN_CONFIDENCE, RERANKED, ScoredSpan, measure, reranked, score
 from pincite.qa.reranker import Reranker, reordered
-from pincite.qa.retriever import Hit, Mode, retrieve
+from pincite.qa.retriever import CANDIDATES, Hit, Mode, retrieve
 from pincite.qa.span_model import SpanModel, is_compiled, load_reader
 
 __all__ = ["MAX_WORDS", "Pipeline"]
@@ -35,6 +37,9 @@ _FIRST = 2
 """Passages that are read first. Where any passages decide these do: a span of a lower one is confident only far ahead
 of theirs. Of ten passages they take a quarter of the time; reading the others afterwards costs 7 % more than reading
 all at once, and in three lots 12 %."""
+
+_MOST_FOLDED = 2_000
+"""Hits that are retrieved at most to have enough that differ; folding so many takes a third of a second."""
 
 
 class Pipeline:
@@ -70,7 +75,13 @@ class Pipeline:
             return self._reader
 
     def ask(
-        self, question: str, k: int = 10, *, min_confidence: float = MIN_CONFIDENCE, read_all: bool = False
+        self,
+        question: str,
+        k: int = 10,
+        *,
+        min_confidence: float = MIN_CONFIDENCE,
+        read_all: bool = False,
+        where: str | Sequence[str | Condition] = (),
     ) -> Answer:
         """Return the answer that the articles give, with its citations, or an answer without text if they give none.
 
@@ -79,16 +90,17 @@ class Pipeline:
             k: passages to read.
             min_confidence: in [0, 1]; below, there is no answer.
             read_all: read all `k` passages even if the first ones decide.
+            where: conditions on the documents, which must all hold, such as "date>=2021-05" or "path=reports/**".
 
         Raises:
-            QuestionError: the question is empty or far too long.
+            QuestionError: the question is empty or far too long, or a condition cannot be read.
         """
         started = time.perf_counter()
-        question = _checked(question, k)
+        question, conditions = _checked(question, k), parse_wheres(where)
         self._load_ahead()
         vector = self.index.embedder.embed_query(question) if self.index.fingerprint else None
         embedded = time.perf_counter()
-        hits = self._retrieved(question, vector, k)
+        hits = self._retrieved(question, vector, k, conditions)
         retrieved = time.perf_counter()
         hits, spans = self._read(question, hits, read_all)
         answer = compose(question, spans, hits, _source_of(self.index), min_confidence=min_confidence, elapsed={})
@@ -101,20 +113,30 @@ class Pipeline:
         }
         return replace(answer, elapsed=elapsed)
 
-    def search(self, query: str, k: int = 10, *, mode: Mode | Literal["full"] = "hybrid") -> list[Hit]:
+    def search(
+        self,
+        query: str,
+        k: int = 10,
+        *,
+        mode: Mode | Literal["full"] = "hybrid",
+        where: str | Sequence[str | Condition] = (),
+    ) -> list[Hit]:
         """Return the `k` best passages for `query`, best first; raises as `ask` does.
+
+        A passage that only repeats another document's is not one of them: it is in `also` of that other one.
 
         Args:
             query: any text.
             k: how many.
             mode: which scores count; "full" has the best of the hybrid ones read, and ordered by what is found.
+            where: conditions on the documents, as for `ask`.
         """
-        query = _checked(query, k)
+        query, conditions = _checked(query, k), parse_wheres(where)
         needs_vector = mode != "sparse" and self.index.fingerprint
         vector = self.index.embedder.embed_query(query) if needs_vector else None
         if mode != "full":
-            return retrieve(self.index, query, vector, k, mode=mode)
-        hits = self._retrieved(query, vector, max(k, RERANKED))
+            return self._different(query, vector, k, conditions, mode)
+        hits = self._retrieved(query, vector, max(k, RERANKED), conditions)
         first = self._read(query, hits[:RERANKED], True)[0]
         return [*first, *hits[RERANKED:]][:k]
 
@@ -130,12 +152,31 @@ class Pipeline:
 
             threading.Thread(target=load, name="pincite-load-reader").start()
 
-    def _retrieved(self, question: str, vector: NDArray[np.float32] | None, k: int) -> list[Hit]:
+    def _retrieved(
+        self, question: str, vector: NDArray[np.float32] | None, k: int, where: Sequence[Condition]
+    ) -> list[Hit]:
         """Return the hits to read: of twice as many, if a re-ranker chooses them."""
         if self.reranker is None:
-            return retrieve(self.index, question, vector, k)
-        hits = retrieve(self.index, question, vector, max(2 * k, RERANKED))
+            return self._different(question, vector, k, where)
+        hits = self._different(question, vector, max(2 * k, RERANKED), where)
         return reordered(hits, self.reranker.score(question, [hit.passage.text for hit in hits]))[:k]
+
+    def _different(
+        self,
+        question: str,
+        vector: NDArray[np.float32] | None,
+        k: int,
+        where: Sequence[Condition],
+        mode: Mode = "hybrid",
+    ) -> list[Hit]:
+        """Return the `k` best hits, copies folded; as many are retrieved as that takes, within reason."""
+        wanted = max(k, CANDIDATES)
+        while True:
+            hits = retrieve(self.index, question, vector, wanted, mode=mode, where=where)
+            found = fold(hits)
+            if len(found) >= k or len(hits) < wanted or wanted >= _MOST_FOLDED:
+                return found[:k]
+            wanted = min(3 * wanted, _MOST_FOLDED)
 
     def _read(self, question: str, hits: Sequence[Hit], read_all: bool) -> tuple[list[Hit], list[ScoredSpan]]:
         """Return the hits as the reader orders them, and what it finds in them."""

@@ -10,11 +10,14 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 from pincite.index import Document, IndexStats, Passage, Problem, Skipped, SyncReport
-from pincite.qa.answers import Answer
+from pincite.index.dates import iso_date
+from pincite.index.overview import Overview
+from pincite.qa.answers import Answer, independent
 from pincite.qa.citations import Citation, line_and_column
 from pincite.qa.retriever import Hit
 
@@ -35,6 +38,8 @@ Json = dict[str, Any]  # Any: what json.dumps takes
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _SHOWN_SKIPS = 10
+_SHOWN_COPIES = 3
+_SHOWN_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +85,49 @@ def answer_text(answer: Answer, style: Style, *, all_answers: bool = False) -> s
 
 
 def _one_answer(text: str, confidence: float, citations: Sequence[Citation], style: Style) -> str:
-    sources = len({citation.path for citation in citations})
+    sources = len(independent(citations))
     agreed = f", {sources} sources agree" if sources > 1 else ""
     lines = [style.paint(printable(text), "1"), style.paint(f"confidence {confidence:.2f}{agreed}", "2")]
     for number, citation in enumerate(citations, 1):
         place = style.place(citation.path, citation.line, citation.column)
-        lines += ["", f"[{number}] {place}  {style.paint(printable(citation.title), '2')}"]
+        source = style.paint(_source(citation.title, citation.author, citation.date), "2")
+        lines += ["", f"[{number}] {place}{_within(citation.unit, citation.mark)}  {source}"]
         if citation.sentence != citation.quote:
             lines.append(f"    {_marked(citation, style)}")
         if citation.problem:
             lines.append(style.paint(f"    not verified: {citation.problem}", "33"))
+        lines += _also_in([_place_of(copy, style) for copy in citation.also])
     return "\n".join(lines)
+
+
+def _place_of(copy: Citation, style: Style) -> str:
+    """Return where a copy of a cited sentence is, and why it is not verified."""
+    problem = style.paint(f" (not verified: {copy.problem})", "33") if copy.problem else ""
+    return f"{style.place(copy.path, copy.line, copy.column)}{_within(copy.unit, copy.mark)}{problem}"
+
+
+def _also_in(places: Sequence[str]) -> list[str]:
+    """Return a line for each of the first copies, and one for all others."""
+    left = len(places) - _SHOWN_COPIES
+    more = [f"    and in {count(left, 'more file')}"] if left > 0 else []
+    return [f"    also in {place}" for place in places[:_SHOWN_COPIES]] + more
+
+
+def _within(unit: str, mark: str) -> str:
+    """Return in which page, cell or the like something is, or at what time, to stand behind its line."""
+    if not mark:
+        return ""
+    named = mark if mark.casefold().startswith(unit) else f"{'at' if unit == 'time' else unit} {mark}"
+    return f", {printable(named)}"
+
+
+def _source(title: str, author: str, date: str) -> str:
+    """Return what a document is called, who wrote it and when.
+
+    >>> _source("Harbour board named", "Jane Roe", "2021-05-17T10:30:00Z")
+    'Harbour board named, by Jane Roe, 2021-05-17'
+    """
+    return printable(", ".join(filter(None, [title, author and f"by {author}", iso_date(date) or date])))
 
 
 def _marked(citation: Citation, style: Style) -> str:
@@ -110,7 +147,7 @@ def answer_json(answer: Answer, stats: IndexStats, *, all_answers: bool = False)
         "answered": answer.text is not None,
         "answer": answer.text,
         "confidence": round(answer.confidence, 4),
-        "citations": [_citation_json(citation) for citation in answer.citations],
+        "citations": [_citation_and_copies_json(citation) for citation in answer.citations],
         "passages": [_passage_json(rank, hit) for rank, hit in enumerate(answer.hits, 1)],
         "index": {"generation": stats.generation, "documents": stats.documents, "passages": stats.passages},
         "elapsed_ms": {step: round(spent, 1) for step, spent in answer.elapsed.items()},
@@ -120,11 +157,15 @@ def answer_json(answer: Answer, stats: IndexStats, *, all_answers: bool = False)
             {
                 "answer": item.text,
                 "confidence": round(item.confidence, 4),
-                "citations": [_citation_json(citation) for citation in item.citations],
+                "citations": [_citation_and_copies_json(citation) for citation in item.citations],
             }
             for item in answer.alternatives
         ]
     return body
+
+
+def _citation_and_copies_json(citation: Citation) -> Json:
+    return _citation_json(citation) | {"also": [_citation_json(copy) for copy in citation.also]}
 
 
 def _citation_json(citation: Citation) -> Json:
@@ -163,8 +204,12 @@ def hits_text(hits: Sequence[Hit], style: Style) -> str:
             if place is not None
         )
         note = style.paint(f"{hit.score:.3f}  ({found_by})", "2")
-        head = f"{rank:>2}. {style.place(hit.path, hit.line)}  {printable(hit.title)}  {note}"
-        blocks.append(f"{head}\n    {printable(hit.passage.text)}")
+        place = style.place(hit.path, hit.line) + _within(hit.unit, hit.mark)
+        source = _source(hit.title, hit.metadata.get("author", ""), hit.metadata.get("date", ""))
+        head = f"{rank:>2}. {place}  {source}  {note}"
+        copies = {copy.path: copy for copy in reversed(hit.also)}  # the best passage of each
+        places = [style.place(copy.path, copy.line) + _within(copy.unit, copy.mark) for copy in copies.values()]
+        blocks.append("\n".join([head, f"    {printable(hit.passage.text)}", *_also_in(places[::-1])]))
     return "\n\n".join(blocks)
 
 
@@ -195,6 +240,20 @@ def _passage_json(rank: int, hit: Hit) -> Json:
         "author": hit.metadata.get("author"),
         "date": hit.metadata.get("date"),
         "url": hit.metadata.get("url"),
+        "also": [
+            {
+                "path": copy.path,
+                "title": copy.title,
+                "start": copy.passage.span.start,
+                "end": copy.passage.span.end,
+                "line": copy.line,
+                "score": round(copy.score, 6),
+                "unit": copy.unit or None,
+                "mark": copy.mark or None,
+                "format": copy.format,
+            }
+            for copy in hit.also
+        ],
     }
 
 
@@ -244,9 +303,10 @@ def _skipped_json(item: Skipped) -> Json:
     return {"path": item.path, "reason": item.reason}
 
 
-def stats_json(stats: IndexStats, folder: str, changes: Mapping[str, int]) -> Json:
-    """Return the object that `pincite status --json` prints."""
-    return {
+def stats_json(stats: IndexStats, folder: str, changes: Mapping[str, int], held: Overview | None = None) -> Json:
+    """Return the object that `pincite status --json` prints, with formats and what was skipped if that is given."""
+    more = {"formats": dict(held.formats), "skipped": [_skipped_json(item) for item in held.skipped]} if held else {}
+    return more | {
         "index": folder,
         "generation": stats.generation,
         "model": stats.model,
@@ -259,18 +319,36 @@ def stats_json(stats: IndexStats, folder: str, changes: Mapping[str, int]) -> Js
     }
 
 
-def stats_text(stats: IndexStats, folder: str, changes: Mapping[str, int]) -> str:
+def stats_text(stats: IndexStats, folder: str, changes: Mapping[str, int], held: Overview) -> str:
     """Return what `pincite status` prints."""
+    formats = ", ".join(f"{number:,} {name or 'unknown'}" for name, number in held.formats.items())
     pending = ", ".join(f"{number:,} {kind}" for kind, number in changes.items() if number)
     rows = [
         ("index", f"{folder}  (generation {stats.generation}, {stats.bytes / 1e6:.1f} MB)"),
         ("model", stats.model or "none yet"),
         *(("source", _source_line(source.path, source.exclude)) for source in stats.sources),
-        ("documents", f"{stats.documents:,}"),
+        ("documents", f"{stats.documents:,}" + (f"  ({formats})" if formats else "")),
         ("passages", f"{stats.passages:,}"),
+        *zip(chain(["skipped"], repeat("")), _skipped_lines(held.skipped), strict=False),
         ("since then", f"{pending} (update: pincite index)" if pending else "no source has changed"),
     ]
     return "\n".join(f"{name:<11}{value}" for name, value in rows)
+
+
+def _skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    """Return a line for each reason for which something was skipped, with a few of the names."""
+    paths: dict[str, list[str]] = {}
+    for item in skipped:
+        paths.setdefault(item.reason, []).append(printable(item.path))
+    groups = sorted(paths.items(), key=lambda group: -len(group[1]))
+    lines = []
+    for reason, named in groups[:_SHOWN_SKIPS]:
+        more = f" and {len(named) - _SHOWN_NAMES:,} more" if len(named) > _SHOWN_NAMES else ""
+        lines.append(f"{len(named):,}: {printable(reason)}: {', '.join(named[:_SHOWN_NAMES])}{more}")
+    if len(groups) > _SHOWN_SKIPS:
+        rest = sum(len(named) for _, named in groups[_SHOWN_SKIPS:])
+        lines.append(f"{rest:,} for other reasons; --json lists them all")
+    return lines
 
 
 def _source_line(path: str, exclude: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ was. More than 0.4 on the cosine loses on long articles.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index import Index, Passage
+from pincite.index.filters import Condition, parse_wheres
 from pincite.index.terms import analyze
 
 __all__ = ["CANDIDATES", "DENSE_WEIGHT", "Hit", "Mode", "retrieve"]
@@ -43,6 +44,7 @@ class Hit:
         sparse_rank: the same by BM25.
         format: of what kind the document is; `unit`, `mark`: in which page or the like the passage begins.
         metadata: what the document says of itself.
+        also: passages of other documents that say nothing else; see `duplicates.py`.
     """
 
     passage: Passage
@@ -56,6 +58,7 @@ class Hit:
     unit: str = ""
     mark: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+    also: tuple[Hit, ...] = ()
 
 
 def retrieve(
@@ -65,8 +68,11 @@ def retrieve(
     k: int,
     *,
     mode: Mode = "hybrid",
+    where: str | Sequence[str | Condition] = (),
 ) -> list[Hit]:
     """Return the `k` best passages for `query`, best first; ties in the order of path and position.
+
+    With conditions these are the best of the documents for which all hold, with the scores that they have anyway.
 
     Args:
         index: where to look.
@@ -74,12 +80,18 @@ def retrieve(
         vector: its embedding, float32, shape `(dim,)`; not used for `mode="sparse"`.
         k: how many.
         mode: which scores count.
+        where: conditions as `parse_where` takes and makes them.
+
+    Raises:
+        QuestionError: a condition cannot be read.
     """
+    conditions = parse_wheres(where)
+    within = index.rows_where(conditions) if conditions else None
     depth = max(k, CANDIDATES)
     none = np.zeros(0, np.int64)
     use_dense = mode != "sparse" and vector is not None
-    dense_rows = index.search_dense(vector, depth)[0] if use_dense and vector is not None else none
-    sparse_rows = index.search_sparse(query, depth)[0] if mode != "dense" else none
+    dense_rows = index.search_dense(vector, depth, within)[0] if use_dense and vector is not None else none
+    sparse_rows = index.search_sparse(query, depth, within)[0] if mode != "dense" else none
     rows = np.union1d(dense_rows, sparse_rows)
     if not len(rows):
         return []

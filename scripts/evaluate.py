@@ -30,7 +30,7 @@ from question_sets import Json, article_file, document_name, read_jsonl, read_qu
 from pincite.index import Chunking, Index
 from pincite.qa import Pipeline
 from pincite.qa.metrics import retrieval_scores
-from pincite.qa.retriever import CANDIDATES, Mode
+from pincite.qa.retriever import CANDIDATES, Mode, retrieve
 from pincite.qa.span_model import SpanModel, load_reader
 
 AnyMode = Mode | Literal["full"]
@@ -63,8 +63,12 @@ def build(
 
 
 def ranked_documents(pipeline: Pipeline, query: str, mode: AnyMode) -> list[str]:
-    """Return the documents of the best passages, each once, as the set names them."""
-    hits = pipeline.search(query, CANDIDATES, mode=mode)
+    """Return the documents of the best passages, each once, as the set names them; copies are ranked, too."""
+    if mode == "full":
+        hits = [one for hit in pipeline.search(query, CANDIDATES, mode=mode) for one in (hit, *hit.also)]
+    else:
+        vector = pipeline.index.embedder.embed_query(query) if mode != "sparse" else None
+        hits = retrieve(pipeline.index, query, vector, CANDIDATES, mode=mode)
     return list(dict.fromkeys(document_name(hit.path) for hit in hits))
 
 

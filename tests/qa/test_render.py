@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pincite.index import Document, Passage, Skipped, Span, SyncReport
+from pincite.index import Document, IndexStats, Passage, Skipped, Span, SyncReport
+from pincite.index.overview import Overview
 from pincite.qa.answers import Answer
 from pincite.qa.citations import Citation
-from pincite.qa.render import Style, answer_text, report_text, source_text
+from pincite.qa.render import Style, answer_text, hits_text, report_text, source_text, stats_text
+from pincite.qa.retriever import Hit
 
 HOSTILE = "The \x1b]0;owned\x07keeper\u202e was\nIda\tMoss."
 
@@ -53,12 +56,56 @@ def test_link_leads_to_the_file_of_a_record_and_to_a_file_with_a_hash_in_its_nam
 
 def test_control_codes_of_a_source_never_get_through() -> None:
     found = citation(quote=HOSTILE, sentence=HOSTILE, title=HOSTILE, path=HOSTILE, sentence_span=Span(15, 23))
+    found = replace(found, author=HOSTILE, date=HOSTILE, unit="page", mark=HOSTILE)
     for style in (Style(), Style(colour=True)):
         text = re.sub(r"\x1b\[[0-9;]*m|\x1b\]8;;[^\x1b]*\x1b\\", "", answer_text(answer(found), style))
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
     document = Document("0" * 32, "a\x1b.txt", "", HOSTILE, "0" * 64)
     shown = source_text(document, [Passage("0" * 32, Span(0, len(HOSTILE)), HOSTILE)], None, Style())
     assert "\x1b" not in shown and "\x07" not in shown and "\u202e" not in shown
+
+
+@pytest.mark.parametrize(
+    ("unit", "mark", "shown"),
+    [
+        ("", "", "report.pdf:3:16  Light"),
+        ("page", "12", "report.pdf:3:16, page 12  Light"),
+        ("time", "00:01:02", "report.pdf:3:16, at 00:01:02  Light"),
+        ("chapter", "II. The harbour", "report.pdf:3:16, chapter II. The harbour  Light"),
+        ("chapter", "Chapter II", "report.pdf:3:16, Chapter II  Light"),
+    ],
+)
+def test_citation_says_where_in_the_document_and_who_wrote_it_when(unit: str, mark: str, shown: str) -> None:
+    found = citation(path="report.pdf", unit=unit, mark=mark)
+    assert shown in answer_text(answer(found), Style()).splitlines()[3]
+    named = replace(found, author="Jane Roe", date="2021-05-17T10:30:00+02:00")
+    assert answer_text(answer(named), Style()).splitlines()[3] == f"[1] {shown}, by Jane Roe, 2021-05-17"
+
+
+def test_hit_says_where_in_the_document_and_who_wrote_it_when() -> None:
+    passage = Passage("0" * 32, Span(0, 4), "Text")
+    metadata = {"author": "Jane\x1b Roe", "date": "some day in May"}
+    hit = Hit(passage, "report.pdf", "Light", 3, 0.5, 1, None, unit="page", mark="12", metadata=metadata)
+    head = hits_text([hit], Style()).splitlines()[0]
+    assert (
+        head
+        == " 1. report.pdf:3, page 12  Light, by Jane\N{REPLACEMENT CHARACTER} Roe, some day in May  0.500  (dense 1)"
+    )
+
+
+def test_status_groups_what_was_skipped_by_reason() -> None:
+    stats = IndexStats(1, 5, 9, 1, 2_500_000, "some-model", ())
+    assert "skipped" not in stats_text(stats, ".pincite", {}, Overview({}, []))
+    reasons = ["no text"] * 5 + ["binary"] * 2 + [f"reason {number}" for number in range(12)]
+    skipped = [Skipped(f"{number}.txt", reason) for number, reason in enumerate(reasons)]
+    lines = stats_text(stats, ".pincite", {"new": 2}, Overview({"pdf": 3, "": 2}, skipped)).splitlines()
+    assert "documents  5  (3 pdf, 2 unknown)" in lines
+    assert "skipped    5: no text: 0.txt, 1.txt, 2.txt and 2 more" in lines
+    assert "           2: binary: 5.txt, 6.txt" in lines
+    assert lines[-2:] == [
+        "           4 for other reasons; --json lists them all",
+        "since then 2 new (update: pincite index)",
+    ]
 
 
 def test_unverified_citation_says_why() -> None:

@@ -1,0 +1,108 @@
+"""Copies that are recognised, and texts that only look like copies and are kept apart, on articles of a BEIR corpus.
+
+`scripts/evaluate_duplicates.py CORPUS.jsonl` makes variants of articles and prints one JSON object: of variants that are
+copies the share of passages that are folded, of variants with one altered fact a passage the share that is not, and
+the processor time in milliseconds to fold 100 passages of as many articles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import textwrap
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean, median
+
+from question_sets import read_jsonl
+
+from pincite.index import Document, Passage
+from pincite.index.chunker import Chunking, Tokenizer, chunk
+from pincite.index.embedder import load_embedder
+from pincite.qa.duplicates import fold
+from pincite.qa.retriever import Hit
+
+_HEAD = "The Evening Tide\nBy Jane Roe and John Doe\n\nHARBOUR TOWN (ETN) — "
+_CREDITS = "\n\nAdditional reporting by our staff in Harbour Town."
+
+
+def _as_pages(text: str) -> str:
+    """Return the text as a PDF has it: hard-wrapped and hyphenated lines, no paragraphs."""
+    lines = textwrap.wrap(" ".join(text.split()), 70, break_on_hyphens=False)
+    return re.sub(r" (\w{4})(\w{4,})\n", r" \1-\n\2 ", "\n".join(lines) + "\n")
+
+
+def _typeset(text: str) -> str:
+    """Return the text as a typesetter would have it: ligatures, curly quotes, wide spaces, other line ends."""
+    for old, new in (("ffi", "ﬃ"), ("fi", "ﬁ"), ("'", "’"), (" - ", " — "), ("\n", "\r\n"), (". ", ".  ")):
+        text = text.replace(old, new)
+    return text
+
+
+COPIES: dict[str, Callable[[str], str]] = {
+    "other name": str,
+    "typeset": _typeset,
+    "upper case": str.upper,
+    "as pages": _as_pages,
+    "headline and byline": lambda text: _HEAD + text,
+    "credits": lambda text: text + _CREDITS,
+    "last two thirds": lambda text: text[text.find("\n", len(text) // 3) + 1 :].lstrip(),
+}
+ALTERED: dict[str, Callable[[str], str]] = {
+    "a number": lambda text: re.sub(r"\d+", lambda number: str(int(number[0]) + 1), text, count=1),
+    "a name": lambda text: re.sub(r"(?<=[a-z] )[A-Z][a-z]+\b", "Pemberton", text, count=1),
+    "a not": lambda text: re.sub(r"\b(is|was|are|were|has|had|will|said)\b(?= [a-z])", r"\1 not", text, count=1),
+}
+
+
+def hits_of(name: str, passages: Sequence[Passage]) -> list[Hit]:
+    """Return passages as hits of a document."""
+    return [Hit(Passage(name, one.span, one.text), name, name, 1, 0.5, None, None) for one in passages]
+
+
+def cut(name: str, text: str, tokenizer: Tokenizer) -> list[Hit]:
+    """Return the passages of a text as hits."""
+    document = Document(name, name, "", text, "0" * 64)
+    return hits_of(name, chunk(document, tokenizer, Chunking()))
+
+
+def folded(own: Sequence[Hit], others: Sequence[Hit]) -> float:
+    """Return how many of `own` are gone when they are folded with `others`, of what can be gone at most."""
+    return (len(own) + len(others) - len(fold([*own, *others]))) / min(len(own), len(others))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Evaluate and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path, metavar="CORPUS")
+    parser.add_argument("--limit", type=int, default=300, help="articles (300)")
+    arguments = parser.parse_args(argv)
+    rows = [row["text"] for row in read_jsonl(arguments.corpus) if len(row["text"]) > 500]
+    texts = random.Random(20221122).sample(rows, min(arguments.limit, len(rows)))
+    tokenizer = load_embedder()
+    originals = [cut("original", text, tokenizer) for text in texts]
+    scores: dict[str, dict[str, float]] = {"copies folded": {}, "altered kept": {}}
+    for name, variant in COPIES.items():
+        shares = [
+            folded(cut("copy", variant(text), tokenizer), own) for text, own in zip(texts, originals, strict=True)
+        ]
+        scores["copies folded"][name] = round(fmean(shares), 4)
+    for name, variant in ALTERED.items():
+        pairs = [(hit, variant(hit.passage.text)) for own in originals for hit in own]
+        changed = [(hit, Passage("copy", hit.passage.span, text)) for hit, text in pairs if text != hit.passage.text]
+        kept = [1 - folded([hit], hits_of("copy", [passage])) for hit, passage in changed]
+        scores["altered kept"][name] = round(fmean(kept), 4)
+    several = [hits_of(str(number), [own[0].passage])[0] for number, own in enumerate(originals[:100])]
+    times = []
+    for _ in range(9):
+        started = time.process_time()
+        fold(several)
+        times.append(1000 * (time.process_time() - started))
+    print(json.dumps({"evaluate": "duplicates", "articles": len(texts), **scores, "fold_ms": round(median(times), 2)}))
+
+
+if __name__ == "__main__":
+    main()
