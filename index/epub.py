@@ -159,7 +159,7 @@ def _label(name: str, chapter: Chapter, labels: Mapping[str, str]) -> str:
     if name and name != NOTES:
         return labels[name]
     if not labels:
-        return "" if name else chapter.first_heading
+        return chapter.first_heading
     first = next(iter(labels))
     found = {anchor for anchor, _ in chapter.sections}
     return labels.get("") or (labels[first] if name or first not in found else "")
@@ -183,7 +183,7 @@ def _metadata(root: Any) -> tuple[str, dict[str, str]]:  # an lxml element
     # Books from before EPUB 3 say of what a date is; calibre writes the year 101 for none.
     dates = [(element.get(f"{_OPF}event") or "", iso_date(value)) for element, value in given.get("date", [])]
     dates.sort(key=lambda date: ("publication" not in date[0], bool(date[0])))
-    addresses = [*values.get("source", []), *values.get("identifier", [])]
+    addresses = [*values.get("identifier", []), *values.get("source", [])]
     metadata = {
         "author": "; ".join(authors),
         "date": next((date for event, date in dates if date > "0102" and event != "modification"), ""),

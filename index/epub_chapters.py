@@ -30,7 +30,6 @@ _NOTE_LINKS = frozenset({"noteref", "doc-noteref", "footnote-ref"})
 _BACK_LINKS = frozenset({"backlink", "doc-backlink", "footnote-back"})
 _DEEPEST_ROW = 10  # rows in rows that are put together; the text of each is copied so often
 _LONGEST_CELL = 1000  # characters; a table with longer ones is there for the layout
-_XML_DECLARATION = re.compile(r"<\?xml[^>]{0,500}\?>")
 _XML_ENCODING = re.compile(rb"\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9_:.-]{2,40})", re.IGNORECASE)
 
 
@@ -166,7 +165,7 @@ def read_chapter(data: bytes, anchors: Collection[str]) -> Chapter:
 
 
 def _markup(data: bytes) -> str:
-    """Return the characters of a file after its XML declaration; books are in Unicode, but for some old ones."""
+    """Return the characters of a file; books are in Unicode, but for some old ones."""
     declared = _XML_ENCODING.match(data)
     names = ["utf-8-sig", declared[1].decode("ascii") if declared else "cp1252"]
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -178,6 +177,4 @@ def _markup(data: bytes) -> str:
             break
     if binary := binary_reason(data, text, encoding):
         raise UnreadableError(binary)
-    text = text.replace("\0", "").lstrip()
-    declaration = _XML_DECLARATION.match(text)
-    return text[declaration.end() :] if declaration else text
+    return text.replace("\0", "")

@@ -31,7 +31,7 @@ class Entry:
 def navigation_entries(package: Package, path: str, title: str) -> list[Entry]:
     """Return the entries of a navigation document; those above them all, such as the `title`, are in no label."""
     for nav in package.tree(path).iter("{*}nav"):
-        if "toc" in (nav.get(_OPS_TYPE) or nav.get("role") or "").replace("doc-toc", "toc").split():
+        if "toc" in nav.get(_OPS_TYPE, "").split():
             top = nav.find(".//{*}ol")
             return [] if top is None else list(islice(_in_list(top, path, (), title), _MOST_ENTRIES))
     return []
@@ -68,7 +68,7 @@ def _in_points(points: Any, path: str, above: tuple[str, ...], title: str) -> It
 
 def _entry(path: str, target: str, names: tuple[str, ...]) -> Entry:
     file, _, anchor = target.partition("#")
-    return Entry(resolved(path, file) if file else path, unquote(anchor), one_line(" / ".join(names)))
+    return Entry(resolved(path, file), unquote(anchor), one_line(" / ".join(names)))
 
 
 def resolved(base: str, target: str) -> str:

@@ -18,7 +18,7 @@ from pincite.index.extracted import Extracted, MissingExtraError, Part, Unreadab
 from pincite.index.formats import Format, extension_of, format_of
 from pincite.index.opening import open_regular, reason_for
 from pincite.index.passage import Document, document_id
-from pincite.index.titles import title_and_metadata
+from pincite.index.titles import one_line, title_and_metadata
 from pincite.index.walk import Skipped, SourceFile, Stamp, find_files, find_in
 
 if TYPE_CHECKING:
@@ -160,6 +160,9 @@ def _documents(path: str, kind: Format, data: bytes) -> Iterator[Document | Skip
         content, encoding = read_content(path, kind, data)
     except UnreadableError as error:
         yield Skipped(path, str(error), passes=isinstance(error, MissingExtraError))
+        return
+    except Exception as error:  # one file that nobody thought of shall not stop the others
+        yield Skipped(path, f"it cannot be read as {kind.name} ({type(error).__name__}: {one_line(str(error))})")
         return
     digest = sha256(data).hexdigest()
     yield Document(

@@ -193,8 +193,9 @@ def _edge(text: Comparable, place: int, other: Comparable, other_place: int, ste
     words, others = _beyond(text, place, step), _beyond(other, other_place, step)
     same, other_same = _parted_otherwise([word[::step] for word in words], [word[::step] for word in others])
     place, other_place = place + step * same, other_place + step * other_same
-    if (len(words) > same and not _is_apart(text.gaps[place], step)) or (
-        len(others) > other_same and not is_break(other.gaps[other_place])
+    gap, other_gap = text.gaps[place], other.gaps[other_place]
+    if (len(words) > same and not (_is_apart(gap, step) or _STOP.match(gap))) or (
+        len(others) > other_same and not is_break(other_gap)
     ):
         # Two headlines may end alike, and two lines of credits begin so.
         inner = (

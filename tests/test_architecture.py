@@ -11,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted([*ROOT.glob("index/*.py"), *ROOT.glob("qa/*.py")])
-HEAVY = {"torch", "transformers", "sentence_transformers", "faiss", "openvino", "trafilatura", "lxml", "watchfiles"}
+# fmt: off
+HEAVY = {
+    "torch", "transformers", "sentence_transformers", "faiss", "openvino", "trafilatura", "lxml", "watchfiles",
+    "pypdfium2", "pypdfium2_raw", "starlette", "uvicorn",
+}
+# fmt: on
 
 
 def imported(path: Path) -> set[str]:

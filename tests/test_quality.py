@@ -40,6 +40,7 @@ def test_right_files_are_found(pipeline: Pipeline) -> None:
     assert sum(scores) / len(scores) > 0.75
 
 
+@pytest.mark.slow
 def test_most_questions_are_answered_by_the_right_sentence(answers: dict[str, Answer]) -> None:
     right = [
         any(folded(gold) in folded(answer.text) or folded(answer.text) in folded(gold) for gold in item["answers"])
@@ -51,11 +52,13 @@ def test_most_questions_are_answered_by_the_right_sentence(answers: dict[str, An
     assert sum(right) / answerable > 0.6
 
 
+@pytest.mark.slow
 def test_most_questions_without_an_answer_are_declined(answers: dict[str, Answer]) -> None:
     declined = [answers[item["_id"]].text is None for item in GOLD if not item["answerable"]]
     assert sum(declined) / len(declined) > 0.7
 
 
+@pytest.mark.slow
 def test_every_citation_is_word_for_word_in_its_file(answers: dict[str, Answer]) -> None:
     cited = [citation for answer in answers.values() for citation in answer.citations]
     assert len(cited) >= 40
@@ -67,6 +70,7 @@ def test_every_citation_is_word_for_word_in_its_file(answers: dict[str, Answer])
             assert citation.sentence_span.of(text) == citation.sentence
 
 
+@pytest.mark.slow
 def test_first_question_names_the_whole_board(answers: dict[str, Answer]) -> None:
     text = answers["q01"].text or ""
     assert all(name in text for name in ("Meta", "AMD", "Amazon Web Services", "Google Cloud", "Azure", "Nvidia"))

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from pincite.index import archives, members
+from pincite.index import archives, members, webpages
 from pincite.index.archives import read_gz, read_tar, read_zip
-from pincite.index.extracted import Part
+from pincite.index.extracted import Extracted, Part
 from pincite.index.formats import FORMATS, Format
 from pincite.index.members import safe_name
 from pincite.index.walk import Skipped
@@ -283,6 +283,18 @@ def test_what_is_no_archive_is_reported(reader: Reader) -> None:
         (reason,) = reasons(reader, data, "a.txt.gz").items()
         assert reason[0] == "a.txt.gz" and reason[1]
     assert reasons(read_tar, b"\0" * 1024, "a.tar") == {"a.tar": "nothing in it is of a kind that pincite reads"}
+
+
+def test_what_could_not_be_read_of_a_member_is_reported_with_it(
+    tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = Extracted("Page one. Page two.", notes=("page 3 has no text",))
+    monkeypatch.setattr(webpages, "read_html", lambda data: content)
+    path = tmp_path / "a.zip"
+    path.write_bytes(zipped(("a.html", TEXT)))
+    index = synced(tmp_path, path, embedder)
+    assert documents(index)["a.html"].text == content.text and index.report is not None
+    assert [(item.path, item.reason) for item in index.report.skipped] == [(f"{path}#a.html", "page 3 has no text")]
 
 
 def test_damage_in_the_middle_is_reported_and_what_is_before_it_is_read() -> None:

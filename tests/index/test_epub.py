@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pincite.index import epub, zipped
+from pincite.index import epub, epub_chapters, zipped
 from pincite.index.epub import read_epub
 from pincite.index.extracted import Extracted, Mark, UnreadableError
 from tests.conftest import HashingEmbedder
@@ -137,11 +137,14 @@ def test_all_blocks_of_a_chapter_are_text() -> None:
     assert (
         read("<p>漢<ruby>字<rp>(</rp><rt>じ</rt></ruby>&nbsp;&eacute;</p><script/><div/><p>x</p>").text == "漢字 é\n\nx"
     )
+    assert read("<pre>\n a\n  b\n</pre><p> c\n  d</p>").text == " a\n  b\n\nc d"
+    assert read("<p>a\0b</p>").text == "ab"
     assert read("<style><![CDATA[ p {} ]]></style><svg><title>Cover</title><text>t</text></svg><p>x").text == "x"
 
 
 def test_links_to_notes_stand_in_brackets_and_links_back_are_left_out() -> None:
     assert read('<p>Lit.<sup><a href="#n1">1</a></sup> Dark.</p>').text == "Lit.[1] Dark."
+    assert read('<p>Lit<sup><a href="#n1">1</a></sup>, dark.</p>').text == "Lit[1], dark."
     assert read('<p>Lit.<a href="n.xhtml#n1"><sup>(2)</sup></a></p>').text == "Lit.[2]"
     assert read('<p>Lit.<a epub:type="noteref" href="#n1">*</a></p>').text == "Lit.[*]"
     assert read('<p>See <a href="#c2">chapter 2</a>, 10<sup>6</sup>.</p>').text == "See chapter 2, 106."
@@ -159,6 +162,14 @@ def test_tables_give_a_line_a_row_unless_they_are_there_for_the_layout() -> None
     assert read("<table><tr><td>deep" * 30).text.count("deep") == 30
 
 
+def test_rows_in_rows_are_put_together_up_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = "<table><tr><td>a</td><td>b</td></tr><tr><td>c</td><td>d</td></tr></table>"
+    outer = f"<table><tr><td>x</td><td>{inner}</td></tr><tr><td>y</td></tr></table>"
+    assert read(outer).text == "x | a | b c | d\ny"
+    monkeypatch.setattr(epub_chapters, "_DEEPEST_ROW", 1)
+    assert read(outer).text.startswith("x | a | b") and read(outer).text.endswith("d\ny")
+
+
 def test_chapters_begin_where_the_table_of_contents_points() -> None:
     files = {
         "front.xhtml": chapter("<p>Front.</p>"),
@@ -166,21 +177,59 @@ def test_chapters_begin_where_the_table_of_contents_points() -> None:
             '<h1 id="p1">PART ONE</h1><h2 id="c1">1</h2><p>First.</p><p>Still <a id="c2"/>first.</p><h2>2</h2>'
             "<p>Second.</p>"
         ),
-        "split.xhtml": chapter("<p>Going on.</p>"),
+        "split.xhtml": chapter("<p>Going on.</p><p><a name='c\u00e9'>Three.</a></p><p id='c\u00e9'>Twice.</p>"),
         "last.xhtml": chapter("<h3>Epilogue</h3><p>End.</p>"),
     }
     below = entry("a%20b.xhtml#c1", "The <i>first</i>\n chapter") + entry("a%20b.xhtml#c2", "Two")
-    found = read_epub(with_navigation(files, entry("a%20b.xhtml#p1", "Part one", below)))
+    entries = entry("a%20b.xhtml#p1", "Part one", below) + entry("split.xhtml#c%C3%A9", "Three")
+    found = read_epub(with_navigation(files, entries))
     assert found.text == (
-        "Front.\n\nPART ONE\n\n1\n\nFirst.\n\nStill first.\n\n2\n\nSecond.\n\nGoing on.\n\nEpilogue\n\nEnd."
+        "Front.\n\nPART ONE\n\n1\n\nFirst.\n\nStill first.\n\n2\n\nSecond.\n\nGoing on.\n\nThree.\n\nTwice.\n\nEpilogue"
+        "\n\nEnd."
     )
     # An anchor in the midst of a paragraph does not tear it apart.
     assert labels(found) == {
         "Part one": "PART",
         "Part one / The first chapter": "1",
         "Part one / Two": "2",
+        "Three": "Three.",
         "Epilogue": "Epilogue",
     }
+
+
+def test_a_chapter_that_begins_in_a_table_begins_after_it() -> None:
+    rows = '<tr><td><p>a</p><p id="c1">b</p></td><td>c</td></tr>'
+    files = {"a.xhtml": chapter(f"<h1>Start</h1><table>{rows}</table><p>Then.</p>")}
+    found = read_epub(with_navigation(files, entry("a.xhtml#c1", "One")))
+    assert found.text == "Start\n\na b | c\n\nThen."
+    assert found.marks == (Mark(16, "One"),)
+
+
+NCX = """<ncx xmlns="http://www.daisy.org/z3986/2005/ncx/"><docTitle><text>No</text></docTitle><navMap>
+<navPoint><navLabel><text>The Book</text></navLabel><content src="a.xhtml"/>
+<navPoint><navLabel><text>One</text></navLabel><content src="b.xhtml"/>
+<navPoint><navLabel><text>Day</text></navLabel><content src="b.xhtml#d"/></navPoint></navPoint></navPoint>
+</navMap></ncx>"""
+
+
+@pytest.mark.parametrize("kind", ["application/x-dtbncx+xml", "text/xml"])
+def test_the_contents_of_an_old_book_are_in_an_ncx(kind: str) -> None:
+    files = {"a.xhtml": chapter("<p>Title."), "b.xhtml": chapter("<p>One.</p><p id='d'>Day.")}
+    item = f'<item id="contents" href="contents.xml" media-type="{kind}"/>'
+    data = book(files, items=item, metadata="<dc:title>The Book</dc:title>", OPS__contents=NCX)
+    opf = members_of(data)["OPS/book.opf"].decode()
+    opf = opf if kind.startswith("app") else opf.replace("<spine>", '<spine toc="contents">')
+    found = read_epub(repacked(data, {"OPS/book.opf": opf}))
+    assert labels(found) == {"The Book": "Title.", "One": "One.", "One / Day": "Day."}
+
+
+def test_what_is_in_the_spine_but_no_text_is_left_out() -> None:
+    data = with_navigation({"a.xhtml": chapter("<p>One.")}, entry("a.xhtml", "First") + entry("b.xhtml", "word " * 200))
+    opf = members_of(data)["OPS/book.opf"].decode()
+    opf = opf.replace("<spine>", '<spine><itemref idref="nav"/><itemref idref="picture"/><itemref idref="gone"/>')
+    opf = opf.replace("</manifest>", '<item id="picture" href="p.svg" media-type="image/svg+xml"/></manifest>')
+    found = read_epub(repacked(data, {"OPS/book.opf": opf, "OPS/p.svg": "<p>Picture</p>"}))
+    assert found.text == "One."
 
 
 def test_an_entry_whose_anchor_is_missing_means_the_beginning_of_its_file() -> None:
@@ -220,6 +269,8 @@ def test_cover_and_contents_are_left_out_but_not_a_chapter_that_is_called_so() -
     files = {"cover.xhtml": chapter("<p>A cover</p>"), "toc.xhtml": chapter(links), "c.xhtml": chapter(long)}
     guide = '<reference type="cover" href="cover.xhtml"/><reference type="toc" href="toc.xhtml#top"/>'
     assert read_epub(book(files, guide=guide)).text.startswith("The tide")
+    guide = '<reference type="text" href="cover.xhtml"/>'
+    assert read_epub(book(files, guide=guide)).text.startswith("A cover\n\nChapter 0")
     guide = '<reference type="cover" href="c.xhtml"/><reference type="toc" href="c.xhtml#toc"/>'
     assert read_epub(book(files, guide=guide)).text.endswith("The tide was late.")
 
@@ -243,6 +294,13 @@ def test_metadata_is_that_of_the_book_and_not_of_its_file() -> None:
         "subject": "Tides; Boats",
         "url": "https://example.org/b",
     }
+    dates = "<dc:date>2005-05</dc:date><dc:date opf:event='publication'>1999</dc:date>"
+    addresses = "<dc:source>http://a.example</dc:source><dc:identifier>http://b.example</dc:identifier>"
+    found = read_epub(book({"c.xhtml": chapter("<p>x")}, metadata=dates + addresses))
+    assert dict(found.metadata) == {"date": "1999", "url": "http://b.example"}
+    assert (found.title, found.unit, found.marks) == ("", "", ())
+    other = "<dc:date opf:event='modification'>2005</dc:date><dc:source>http://a.example</dc:source>"
+    assert dict(read_epub(book({"c.xhtml": chapter("<p>x")}, metadata=other)).metadata) == {"url": "http://a.example"}
     never = "<dc:date>0101-01-01T00:00:00+00:00</dc:date><dc:creator opf:role='edt'>E. Ditor</dc:creator>"
     assert dict(read_epub(book({"c.xhtml": chapter("<p>x")}, metadata=never)).metadata) == {"author": "E. Ditor"}
 

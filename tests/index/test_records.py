@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from hashlib import sha256
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from pincite.index import records
+from pincite.index.extracted import Part
+from pincite.index.members import Reading, Wanted
 from pincite.index.passage import Document, document_id
 from pincite.index.sources import Skipped, SourceFile, find_files, read_documents
 
@@ -102,6 +105,13 @@ def test_names_of_nameless_records_stay_when_lines_move(tmp_path: Path) -> None:
     names = [{item.id for item in items if isinstance(item, Document)} for items in (before, after)]
     assert names[0] < names[1]
     assert isinstance(before[2], Skipped)
+
+
+def test_only_the_record_that_is_looked_for_is_taken_to_pieces() -> None:
+    data = b"".join(b'{"_id": "%d", "text": "Record %d."}\n' % (n, n) for n in range(9))
+    wanted = Wanted("7", sha256(data.splitlines()[7]).hexdigest())
+    (part,) = records.read_jsonl(io.BytesIO(data), "c.jsonl", Reading(wanted))
+    assert isinstance(part, Part) and (part.record, part.line, part.extracted.text) == ("7", 8, "Record 7.")
 
 
 def test_a_wide_encoding_of_a_corpus_is_reported_once(tmp_path: Path) -> None:

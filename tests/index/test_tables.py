@@ -96,6 +96,15 @@ def test_a_table_is_read_whoever_wrote_it(delimiter: str, newline: str, encoding
     assert [part.line for part in parts.values()] == lines
 
 
+def test_a_comma_in_a_text_is_not_taken_for_one_between_cells() -> None:
+    assert texts("Bergen, Norway;12\nHull, England;14\n") == {"1": "Bergen, Norway; 12.", "2": "Hull, England; 14."}
+
+
+def test_a_line_in_another_encoding_than_the_file_is_decoded_by_itself() -> None:
+    rows = texts("name,saying\nZoë,naïve\n".encode() + b"Jos\xe9,\x93d\xe9j\xe0 vu\x94\n" + "Ann,là\n".encode())
+    assert rows["3"] == "name: José; saying: “déjà vu”." and rows["4"] == "name: Ann; saying: là."
+
+
 def test_the_cells_of_a_wide_row_are_in_lines_that_can_be_read() -> None:
     header = ",".join(f"column {n}" for n in range(60))
     (row,) = texts(f"{header}\n{','.join(f'cell {n} of it' for n in range(60))}\n").values()
@@ -204,6 +213,8 @@ def test_a_row_of_unreasonable_length_is_passed_over(monkeypatch: pytest.MonkeyP
     assert skipped[0] == Skipped("t.csv:3", "longer than 0 MiB, or not a row")
     assert skipped[1] == Skipped("t.csv:4", "a quotation mark is not closed")
     assert all("cells" in item.reason for item in skipped[2:])
+    parts, skipped = table(data.replace('"', "").encode("utf-16"))
+    assert {"2", "105"} <= parts.keys() and skipped[0] == Skipped("t.csv:3", "longer than 0 MiB, or not a row")
 
 
 def test_open_quotation_marks_in_every_row_end_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from starlette.testclient import TestClient
 
@@ -24,6 +25,7 @@ from tests.qa.serving import (
     error_of,
     make_live,
     serving,
+    wait_for_sync,
     without_times,
     write_articles,
 )
@@ -181,6 +183,49 @@ def test_conditions_narrow_what_is_asked_and_searched(client: TestClient) -> Non
         asked = client.post("/api/ask", json={"question": BOARD, "where": where}).json()
         assert {Path(passage["path"]).name for passage in asked["passages"]} == {path}
         assert asked["answered"] == (path == "board.txt")
+
+
+def closed(schema: Any, *, is_whole: bool = True) -> Any:
+    """Return a JSON schema in which no object may have what it does not name."""
+    if isinstance(schema, list):
+        return [closed(item, is_whole=is_whole) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: closed(value, is_whole=key != "allOf") for key, value in schema.items()}
+    if is_whole and "additionalProperties" not in found and (found.get("type") == "object" or "allOf" in found):
+        found["unevaluatedProperties"] = False
+    return found
+
+
+def test_every_field_of_an_answer_is_in_the_openapi_document(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("The ferry\n\nBy Ann Lee\nMay 2, 2021\n\nThe ferry leaves at ten.\n")
+    (tmp_path / "b.txt").write_text("The ferry\n\nBy Ann Lee\nMay 2, 2021\n\nThe ferry leaves at ten.\n")
+    (tmp_path / "talk.srt").write_text("1\n00:00:01,000 --> 00:00:02,000\nThe ferry leaves at noon.\n")
+    (tmp_path / "c.pdf").write_bytes(b"no pdf")
+    question = "When does the ferry leave?"
+    with serving(make_live(tmp_path, answers={question: "ten"})) as client:
+        document = client.get("/openapi.json").json()
+        components = closed(document["components"]["schemas"])
+        # Of those that others are made of, the whole is closed.
+        for name in ("Place", "Passage"):
+            del components[name]["unevaluatedProperties"]
+        body = client.get("/api/ask", params={"question": question, "min_confidence": 0}).json()
+        assert body["citations"] and body["alternatives"]
+        assert any(passage["also"] for passage in body["passages"])
+        assert any(citation["also"] for one in (body, *body["alternatives"]) for citation in one["citations"])
+        client.post("/api/sync", json={})
+        wait_for_sync(client)
+        answers = {
+            "Answer": body,
+            "Hits": client.get("/api/search", params={"query": "ferry"}).json(),
+            "Source": client.get("/api/source", params={"path": str(tmp_path / "talk.srt")}).json(),
+            "Status": client.get("/api/status").json(),
+            "Error": client.get("/api/nothing").json(),
+        }
+    assert answers["Status"]["sync"]["report"] and answers["Status"]["skipped"] and answers["Source"]["marks"]
+    for name, answer in answers.items():
+        schema = {"$ref": f"#/components/schemas/{name}", "components": {"schemas": components}}
+        jsonschema_rs.validate(schema, answer)
 
 
 def test_odd_questions_have_an_answer_or_none(client: TestClient) -> None:
