@@ -1,8 +1,8 @@
 """A .csv or .tsv file -> one document a row, streamed: `file.csv#<id>`, or `file.csv#<number of the row>`.
 
 A row is numbered as spreadsheets do it, the header being the first. Where a column holds articles, its cell is the
-text; otherwise the text is "Column: value; Column: value.", so that a cell can be quoted: with a line for each cell, the
-reader took cells for headings and found one of four answers. A row is known again by the hash of what was made of it,
+text; otherwise the text is "Column: value; Column: value.", so that a cell can be quoted: with a line for each cell,
+the reader took cells for headings and found one of four answers. A row is known again by the hash of what was made of it,
 since its cells say nothing without their header.
 """
 
@@ -99,9 +99,12 @@ def _table_of(sample: bytes, path: str, delimiters: str, is_whole: bool) -> _Tab
     Raises:
         UnreadableError: it is none.
     """
-    sound = sample if is_whole else sample[: sample.rfind(b"\n") + 1] or sample
-    encoding = encoding_of(sound)
-    is_wide = encoding.startswith(("utf-16", "utf-32")) or (b"\n" not in sample and b"\r" in sample)
+    sound, encoding = sample, encoding_of(sample)
+    is_wide = encoding.startswith(("utf-16", "utf-32"))
+    if not (is_whole or is_wide):  # a character that is cut in two would speak for another encoding
+        sound = sample[: sample.rfind(b"\n") + 1] or sample
+        encoding = encoding_of(sound)
+    is_wide = is_wide or (b"\n" not in sample and b"\r" in sample)
     text = sound.decode(encoding, "replace")
     if binary := binary_reason(sound, text, encoding):
         raise UnreadableError(binary)

@@ -1,8 +1,9 @@
 """Copies that are recognised, and texts that only look like copies and are kept apart, on articles of a BEIR corpus.
 
-`scripts/evaluate_duplicates.py CORPUS.jsonl` makes variants of articles and prints one JSON object: of variants that are
-copies the share of passages that are folded, of variants with one altered fact a passage the share that is not, and
-the processor time in milliseconds to fold 100 passages of as many articles.
+`scripts/evaluate_duplicates.py CORPUS.jsonl` makes variants of articles and prints one JSON object: of variants that
+are copies the share of passages that are folded, of passages with one fact altered the share that is kept apart, and
+the processor time, in milliseconds, to fold 100 passages of as many articles. A name altered in a byline or a dateline
+does not keep a passage apart, and should not.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import random
 import re
 import textwrap
 import time
+import timeit
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, median
+from statistics import fmean
 
 from question_sets import read_jsonl
 
@@ -25,8 +28,7 @@ from pincite.index.embedder import load_embedder
 from pincite.qa.duplicates import fold
 from pincite.qa.retriever import Hit
 
-_HEAD = "The Evening Tide\nBy Jane Roe and John Doe\n\nHARBOUR TOWN (ETN) — "
-_CREDITS = "\n\nAdditional reporting by our staff in Harbour Town."
+_HEADLINE = "The Evening Tide\nBy Jane Roe and John Doe\n\nHARBOUR TOWN (ETN) — "
 
 
 def _as_pages(text: str) -> str:
@@ -47,8 +49,8 @@ COPIES: dict[str, Callable[[str], str]] = {
     "typeset": _typeset,
     "upper case": str.upper,
     "as pages": _as_pages,
-    "headline and byline": lambda text: _HEAD + text,
-    "credits": lambda text: text + _CREDITS,
+    "headline and byline": lambda text: _HEADLINE + text,
+    "credits": lambda text: text + "\n\nAdditional reporting by our staff in Harbour Town.",
     "last two thirds": lambda text: text[text.find("\n", len(text) // 3) + 1 :].lstrip(),
 }
 ALTERED: dict[str, Callable[[str], str]] = {
@@ -60,7 +62,7 @@ ALTERED: dict[str, Callable[[str], str]] = {
 
 def hits_of(name: str, passages: Sequence[Passage]) -> list[Hit]:
     """Return passages as hits of a document."""
-    return [Hit(Passage(name, one.span, one.text), name, name, 1, 0.5, None, None) for one in passages]
+    return [Hit(replace(one, document_id=name), name, name, 1, 0.5, None, None) for one in passages]
 
 
 def cut(name: str, text: str, tokenizer: Tokenizer) -> list[Hit]:
@@ -70,38 +72,30 @@ def cut(name: str, text: str, tokenizer: Tokenizer) -> list[Hit]:
 
 
 def folded(own: Sequence[Hit], others: Sequence[Hit]) -> float:
-    """Return how many of `own` are gone when they are folded with `others`, of what can be gone at most."""
-    return (len(own) + len(others) - len(fold([*own, *others]))) / min(len(own), len(others))
+    """Return how many hits are gone when two documents are folded, of what can be gone."""
+    return min(1.0, (len(own) + len(others) - len(fold([*own, *others]))) / min(len(own), len(others)))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Evaluate and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, metavar="CORPUS")
-    parser.add_argument("--limit", type=int, default=300, help="articles (300)")
-    arguments = parser.parse_args(argv)
-    rows = [row["text"] for row in read_jsonl(arguments.corpus) if len(row["text"]) > 500]
-    texts = random.Random(20221122).sample(rows, min(arguments.limit, len(rows)))
+    rows = [row["text"] for row in read_jsonl(parser.parse_args(argv).corpus) if len(row["text"]) > 500]
+    texts = random.Random(20221122).sample(rows, min(300, len(rows)))
     tokenizer = load_embedder()
     originals = [cut("original", text, tokenizer) for text in texts]
-    scores: dict[str, dict[str, float]] = {"copies folded": {}, "altered kept": {}}
+    copies, kept = {}, {}
     for name, variant in COPIES.items():
-        shares = [
-            folded(cut("copy", variant(text), tokenizer), own) for text, own in zip(texts, originals, strict=True)
-        ]
-        scores["copies folded"][name] = round(fmean(shares), 4)
+        pairs = zip((cut("copy", variant(text), tokenizer) for text in texts), originals, strict=True)
+        copies[name] = round(fmean(folded(own, others) for own, others in pairs), 4)
     for name, variant in ALTERED.items():
-        pairs = [(hit, variant(hit.passage.text)) for own in originals for hit in own]
-        changed = [(hit, Passage("copy", hit.passage.span, text)) for hit, text in pairs if text != hit.passage.text]
-        kept = [1 - folded([hit], hits_of("copy", [passage])) for hit, passage in changed]
-        scores["altered kept"][name] = round(fmean(kept), 4)
-    several = [hits_of(str(number), [own[0].passage])[0] for number, own in enumerate(originals[:100])]
-    times = []
-    for _ in range(9):
-        started = time.process_time()
-        fold(several)
-        times.append(1000 * (time.process_time() - started))
-    print(json.dumps({"evaluate": "duplicates", "articles": len(texts), **scores, "fold_ms": round(median(times), 2)}))
+        passages = [(hit, replace(hit.passage, text=variant(hit.passage.text))) for own in originals for hit in own]
+        altered = [([hit], hits_of("copy", [one])) for hit, one in passages if one.text != hit.passage.text]
+        kept[name] = round(1 - fmean(folded(own, others) for own, others in altered), 4)
+    several = [hit for number, own in enumerate(originals[:100]) for hit in hits_of(str(number), [own[0].passage])]
+    spent = 1000 * min(timeit.repeat(lambda: fold(several), timer=time.process_time, number=1, repeat=9))
+    figures = {"copies folded": copies, "altered kept": kept, "fold_ms": round(spent, 2)}
+    print(json.dumps({"evaluate": "duplicates", "articles": len(texts), **figures}))
 
 
 if __name__ == "__main__":
