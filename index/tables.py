@@ -2,8 +2,8 @@
 
 A row is numbered as spreadsheets do it, the header being the first. Where a column holds articles, its cell is the
 text; otherwise the text is "Column: value; Column: value.", so that a cell can be quoted: with a line for each cell,
-the reader took cells for headings and found one of four answers. A row is known again by the hash of what was made of it,
-since its cells say nothing without their header.
+the reader took cells for headings and found one of four answers. A row is known again by the hash of what was made of
+it, since its cells say nothing without their header.
 """
 
 from __future__ import annotations
