@@ -370,7 +370,8 @@ class SyncRun:
                 continue
             why = "no file of a kind that pincite reads"
             for item in self.skipped:
-                if under(item.path, [source]):
+                is_part = item.path.startswith((f"{source.path}#", f"{source.path}:"))
+                if is_part or under(item.path, [source]):
                     why = item.reason if item.path == source.path else f"{item.path}: {item.reason}"
                     break
             raise SourceError(f"Nothing to read in {given[source.path]} ({why}). Name a file or folder with articles.")

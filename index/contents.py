@@ -217,7 +217,7 @@ def offsets_of(sizes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _lines(item: NewDocument) -> list[int]:
     """Return the 1-based line of the file on which each passage begins."""
-    if item.document.record:
+    if item.document.is_record:
         return [item.document.line] * len(item.passages)
     ends = np.fromiter((match.end() for match in LINE_END.finditer(item.document.text)), np.int64)
     starts = [passage.span.start for passage in item.passages]

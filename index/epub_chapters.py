@@ -66,7 +66,7 @@ class Chapter(_Scan):
         """Open an element."""
         self._left_out += tag in self.unread
         self._verbatim += tag in _VERBATIM
-        if tag in _CELLS and self._rows and not self._deeper_rows:
+        if tag in _CELLS and self._rows:
             self.blocks = _Blocks()
             self._rows[-1].cells.append(self.blocks)
         super().start(tag, attributes)

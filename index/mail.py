@@ -120,7 +120,7 @@ def _messages(stream: IO[bytes], line: int = 1, offset: int = 0) -> Iterator[_Me
     pieces: list[bytes] = []
     begin = (line, offset)
     size = blanks = 0
-    hashed: Any = None
+    hashed: Any = None  # the type of sha256() has no public name
     starts_line = is_after_blank = True
     while piece := stream.readline(_PIECE):
         is_blank = starts_line and not piece.strip(b"\r\n")

@@ -206,7 +206,7 @@ def _boundary_pattern(boundary: bytes) -> re.Pattern[bytes]:
 
 def _parameter(message: Message, name: str, header: str = "content-type") -> str:
     try:
-        value: Any = message.get_param(name, "", header)
+        value: Any = message.get_param(name, "", header)  # a str, or three of them
         return collapse_rfc2231_value(value).strip()
     except Exception:  # whatever a broken header does to it, there is then no such parameter
         return ""

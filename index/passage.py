@@ -22,6 +22,8 @@ __all__ = ["LINE_END", "Document", "Passage", "Span", "Vectors", "document_id"]
 LINE_END = re.compile(r"\r\n|\r|\n")
 """What ends a line, for editors and so for citations."""
 
+_RECORD_FORMATS = frozenset({"jsonl", "csv", "tsv", "mbox", "eml"})
+
 Vectors = NDArray[np.float32]
 """Shape `(n, dim)`, C-contiguous, rows of unit norm; row i belongs to passage i."""
 
@@ -51,18 +53,18 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One source text: a file, or one record of a `.jsonl` file.
+    """One source text: a file, or one of the documents in a file that holds several.
 
     Attributes:
         id: 32 hex digits, made from path and content; two builds of the same files agree.
-        path: the source as a user would open it; a record of a `.jsonl` file adds `#` and its `_id`.
+        path: the source as a user would open it; one of several documents in a file adds `#` and its record.
         title: the title found in the content; empty if the content has none.
         text: for plain-text formats the file's decoded text, untouched but for a leading byte-order mark;
             for other formats the extracted text.
-        sha256: 64 hex digits, of the file's bytes (of the line's bytes, for a `.jsonl` record).
-        record: the `_id` of a `.jsonl` record; empty for a whole file.
-        line: 1-based line of the file on which the text begins; 1 but for `.jsonl` records.
-        offset: byte of the file at which the record begins; 0 but for `.jsonl` records.
+        sha256: 64 hex digits, of the bytes of the file, of the line of a `.jsonl` record, of the part.
+        record: its name in a file that holds several: an `_id`, a row, a path; empty for a whole file.
+        line: 1-based line of the file on which the text begins; 1 but for records.
+        offset: byte of the file at which the record begins; 0 but for records.
         encoding: how the file's bytes become `text`; empty if the text was extracted.
         metadata: what else the source says of itself, such as author or date.
         format: of what kind the source is, as formats.py names them; empty if that is not known.
@@ -83,6 +85,11 @@ class Document:
     format: str = ""
     unit: str = ""
     marks: tuple[Mark, ...] = field(default=(), repr=False)
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it is a record on a line of its file: its own lines are none that anybody could look up."""
+        return bool(self.record) and self.format in _RECORD_FORMATS
 
 
 @dataclass(frozen=True, slots=True)

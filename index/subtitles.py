@@ -23,8 +23,8 @@ _LONG_PAUSE = 8.0  # in the midst of a sentence
 _ADJACENT = 0.1  # seconds from one cue to another that may repeat it
 _REPEATING = 0.2  # share of cues that begin with words of the one before; in roll-up captions half of them and more
 _MOST_ROLLED = 8  # lines
-_MOST_LINES = 500_000  # that are shown or say when; a day of captions has a tenth
-_LONG_LINE = 250  # characters, after which the next sentence that begins with a cue gets a line of its own
+_MOST_LINES = 500_000  # of a file; captions of a whole day have a third
+_LONG_LINE = 250  # characters, after which the next sentence that begins a line of a cue begins one of the text
 _LONGEST_SENTENCE = 400  # characters; where they are longer on average, nobody marked their ends
 
 _CLOCK = r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})(?:[.,](\d{1,3}))?"
@@ -83,7 +83,7 @@ def _extracted(data: bytes, vtt: bool) -> Extracted:
     if binary := binary_reason(data, content, encoding):
         raise UnreadableError(binary)
     lines = content.splitlines()
-    if len(lines) - lines.count("") > _MOST_LINES:
+    if len(lines) > _MOST_LINES:
         raise UnreadableError(f"more than {_MOST_LINES:,} lines")
     vtt = vtt or content.startswith("WEBVTT")
     cues = sorted(_cues(lines, vtt), key=lambda cue: cue.start)
@@ -192,15 +192,14 @@ def _running(cues: Sequence[_Cue]) -> tuple[str, tuple[Mark, ...]]:
     for cue in cues:
         for n, line in enumerate(cue.lines):
             ended = not punctuated or bool(_ENDED.search(previous))
-            goes_on = not ended and line.text[:1].islower()
             pause = cue.start - silent_from if n == 0 else 0.0
-            if _begins_turn(line.text) or line.speaker != speaker or pause >= (_LONG_PAUSE if goes_on else _PAUSE):
+            if _begins_turn(line.text) or line.speaker != speaker or pause >= (_PAUSE if ended else _LONG_PAUSE):
                 gap = "\n\n"
-            elif n or since < _LONG_LINE or not ended or _ABBREVIATED.search(previous):
+            elif since < _LONG_LINE or not ended or _ABBREVIATED.search(previous):
                 gap = " "
             else:
                 gap = "\n" if punctuated else "\n\n"
-            named = f"{line.speaker}: " if line.speaker and (gap == "\n\n" or not pieces) else ""
+            named = f"{line.speaker}: " if line.speaker and gap == "\n\n" else ""
             gap = gap if pieces else ""
             chevrons = _CHEVRONS.match(line.text)
             words = named + line.text[chevrons.end() if chevrons else 0 :]

@@ -77,7 +77,7 @@ def cite(document: Document, span: Span, sentence_span: Span, score: float, evid
     quote = span.of(document.text)
     line, column = line_and_column(document.text, span.start)
     end_line = line_and_column(document.text, max(span.start, span.end - 1))[0]
-    if document.record:
+    if document.is_record:
         line = end_line = evidence.line
         column = evidence.raw.find(json.dumps(quote, ensure_ascii=False)[1:-1]) + 1 or 1
     problem = evidence.problem

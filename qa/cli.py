@@ -397,7 +397,7 @@ def show(place: str, folder: str | None) -> None:
         documents = index.documents_of(path)
     if not documents:
         raise SourceError(f"{place} is not in the index. Its sources: pincite status")
-    if documents[0].record and line is not None:
+    if documents[0].is_record and line is not None:
         documents = [document for document in documents if document.line == line]
         line = None
     if not documents:

@@ -57,8 +57,7 @@ def fold(hits: Sequence[Hit]) -> list[Hit]:
         groups.add(number)
     found = []
     for leader, members in groups.members.items():
-        equal = [leader, *(member for member in members if groups.covering(leader, [member]))]
-        first = min(order[number] for number in equal)
+        first = min(order[number] for number in (leader, *groups.equals(leader)))
         everyone = sorted(order[number] for number in (leader, *members))
         rank, also = min(groups.ranks[leader], everyone[0]), tuple(hits[one] for one in everyone if one != first)
         changed = also or rank != first
@@ -170,6 +169,13 @@ class _Groups:
                 return
         self.members[number] = []
         self.ranks[number] = self._places[number]
+
+    def equals(self, leader: int) -> list[int]:
+        """Return the copies of a passage of which it is one itself; only of documents with one passage among them."""
+        members = self.members[leader]
+        own = Counter(self._texts[member].passage.document_id for member in members)
+        once = [member for member in members if own[self._texts[member].passage.document_id] == 1]
+        return [member for member in once if self.covering(leader, [member])]
 
     def covering(self, number: int, others: Sequence[int]) -> Mapping[int, float]:
         """Return the share of a passage's words that each of others, of one document, has; empty if it is no copy.

@@ -124,9 +124,14 @@ def says_no_more(text: Comparable, covered: NDArray[np.bool_]) -> bool:
 def _blocks(text: Comparable, other: Comparable) -> Iterator[tuple[int, int, int]]:
     """Yield where runs of the same words begin in either text, and their length, in order.
 
-    They are found as by a patience diff: by the shingles that each text has once, as many as are in the same order.
+    If not all words are one run, they are found as by a patience diff: by the shingles that each text has once, as many
+    as are in the same order.
     """
     ids, others = text.ids, other.ids
+    before, found, _ = f" {' '.join(other.words)} ".partition(f" {' '.join(text.words)} ")
+    if found:
+        yield 0, before.count(" "), len(ids)
+        return
     last = max(len(ids) - SHINGLE, 0)  # a shingle that begins behind it runs over the end
     places = other.places
     anchors = [(start, places[key]) for key, start in text.places.items() if key in places and start <= last]

@@ -102,7 +102,7 @@ def _one_answer(text: str, confidence: float, citations: Sequence[Citation], sty
 
 def _place_of(copy: Citation, style: Style) -> str:
     """Return where a copy of a cited sentence is, and why it is not verified."""
-    problem = style.paint(f" (not verified: {copy.problem})", "33") if copy.problem else ""
+    problem = style.paint(f" (not verified: {printable(copy.problem)})", "33") if copy.problem else ""
     return f"{style.place(copy.path, copy.line, copy.column)}{_within(copy.unit, copy.mark)}{problem}"
 
 

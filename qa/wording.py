@@ -19,7 +19,7 @@ __all__ = ["Wording", "gaps_of", "is_break", "plain", "words_of"]
 
 # In the scripts of South and South-East Asia vowels are marks, which \w leaves out. A number has its points and commas.
 _MARKED = "\u0900-\u0963\u0966-\u109f\u1780-\u17d3"
-_WORD = re.compile(rf"[^\W\d_]+(?:[{_MARKED}]+[^\W\d_]*)*|\d+(?:[.,:]\d+)*|[$€£¥₹%‰]|(?<!\w)[-\u2212\u2013](?=\d)")
+_WORD = re.compile(rf"[^\W\d_]+(?:[{_MARKED}]+[^\W\d_]*)*|\d+(?:[.,:]\d+)*|[$€£¥₹%‰]|(?<!\w)[-\u2212\u2013](?=[\d¼-¾])")
 # What Markdown and footnotes add to the words, the target of a link and the number of a note; and what each paper
 # writes in its own way before the words of an agency: "PARIS, May 3 (AFP) - ", "Paris (Reuters) - ".
 _MARKUP = re.compile(

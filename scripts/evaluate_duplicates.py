@@ -28,8 +28,6 @@ from pincite.index.embedder import load_embedder
 from pincite.qa.duplicates import fold
 from pincite.qa.retriever import Hit
 
-_HEADLINE = "The Evening Tide\nBy Jane Roe and John Doe\n\nHARBOUR TOWN (ETN) — "
-
 
 def _as_pages(text: str) -> str:
     """Return the text as a PDF has it: hard-wrapped and hyphenated lines, no paragraphs."""
@@ -49,7 +47,7 @@ COPIES: dict[str, Callable[[str], str]] = {
     "typeset": _typeset,
     "upper case": str.upper,
     "as pages": _as_pages,
-    "headline and byline": lambda text: _HEADLINE + text,
+    "headline and byline": lambda text: "The Evening Tide\nBy Jane Roe and John Doe\n\nHARBOUR TOWN (ETN) — " + text,
     "credits": lambda text: text + "\n\nAdditional reporting by our staff in Harbour Town.",
     "last two thirds": lambda text: text[text.find("\n", len(text) // 3) + 1 :].lstrip(),
 }

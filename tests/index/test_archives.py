@@ -404,6 +404,14 @@ def test_a_gz_file_is_cited_like_the_file_in_it(tmp_path: Path, embedder: Hashin
     assert not cited(index, "", "Ida Moss").verified
 
 
+def test_a_member_is_cited_by_its_own_lines(tmp_path: Path, embedder: HashingEmbedder) -> None:
+    path = tmp_path / "a.zip"
+    path.write_bytes(zipped(("inner/mill.md", b"# The mill\n\nIt stands at Ost.\n\nIts miller is Bo Lind.\n")))
+    index = synced(tmp_path, path, embedder)
+    citation = cited(index, "inner/mill.md", "Bo Lind")
+    assert (citation.verified, citation.line, citation.column) == (True, 5, 15)
+
+
 def test_what_is_gone_from_an_archive_goes_from_the_index(tmp_path: Path, embedder: HashingEmbedder) -> None:
     path = tmp_path / "a.zip"
     path.write_bytes(zipped(("a.txt", TEXT), ("b.txt", b"Another text.")))

@@ -99,6 +99,7 @@ def test_speakers_that_a_file_names_begin_their_paragraphs() -> None:
     assert (found.title, dict(found.metadata)) == ("The harbour panel", {"language": "en"})
     assert vtt("<v A>One</v> <v.loud B C>two.", "Three.").text == "A: One\n\nB C: two.\n\nThree."
     assert vtt("<v A>One,\ntwo.", "<v A>Three.").text == "A: One, two. Three."
+    assert vtt("<v A>One,\ntwo.</v>\nThree.").text == "A: One, two.\n\nThree."
 
 
 def test_captions_that_roll_up_say_every_word_once() -> None:
@@ -112,6 +113,7 @@ def test_captions_that_roll_up_say_every_word_once() -> None:
     }
     grown = ["The tide", "The tide comes", "The tide comes in\nat", "at noon.", "at noon.\nIt goes"]
     assert read(*grown) == "The tide comes in at noon. It goes"
+    assert read(*grown, "Then\nIt goes out") == "The tide comes in at noon. It goes Then It goes out"
     lines = [f"line {n}" for n in range(9)]
     windows = ["\n".join(lines[max(0, n - 2) : n + 1]) for n in range(9)]
     assert read(*windows) == " ".join(lines)
@@ -126,6 +128,9 @@ def test_what_people_say_twice_stays_twice() -> None:
 
 def test_a_paragraph_ends_at_a_pause_and_with_another_speaker() -> None:
     assert read_srt(srt((0, 2, "One."), (4.9, 6, "Two."), (9, 10, "Three."))).text == "One. Two.\n\nThree."
+    assert read_srt(srt((0, 2, "One."), (7, 8, "Two.\nThree."))).text == "One.\n\nTwo. Three."
+    assert read_srt(srt((0, 10, "One."), (2, 3, "Two."), (9, 11, "Three."))).text == "One. Two. Three."
+    assert read_srt(b"00:00,0 --> 00:02,9\nOne.\n\n00:05,700 --> 00:06,0\nTwo.").text == "One. Two."
     assert read_srt(srt((0, 2, "When it"), (7, 8, "rains."), (9, 10, "It"), (18, 20, "pours."))).text == (
         "When it rains. It\n\npours."
     )
@@ -176,6 +181,7 @@ def test_files_that_are_not_quite_right_are_read() -> None:
         text.replace(",", ".", 1).replace("00:00:01.000 --> 00:00:03,400", "0:00:01.0   -->  00:00:03,4 X1:40 X2:600"),
         text.replace("\n\n", "\n"),
         text.replace("\n\n", "\n \n\n\n"),
+        text.replace("\n00:", "\n\n00:"),
     ):
         found = read_srt(changed.encode())
         assert (found.text, found.marks) == (whole.text, whole.marks)
@@ -189,6 +195,7 @@ def test_files_that_are_not_quite_right_are_read() -> None:
         Mark(4, "00:00:05"),
     )
     assert read_srt(b"1\n120:00:01,0 --> 120:00:02,0\nLate.\n").marks == (Mark(0, "120:00:01"),)
+    assert read_vtt(b"WEBVTT\n\n1\n00:01.0 --> 00:02.0\n42\n\n2\n00:02.0 --> 00:03.0\nboats").text == "42 boats"
     assert read_srt(b"WEBVTT\n\nNOTE no\n\n00:01.000 --> 00:02.000\nYes.\n\nNOTE no").text == "Yes."
     assert read_srt(srt((0, 1, "{\\an8}"), (1, 2, "x"))).marks == (Mark(0, "00:00:01"),)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pincite.index import rows, tables
+from pincite.index import Index, rows, tables
 from pincite.index.extracted import Part
 from pincite.index.tables import read_csv, read_tsv
 from pincite.index.walk import Skipped
@@ -298,3 +298,13 @@ def test_only_changed_rows_are_embedded(tmp_path: Path, embedder: HashingEmbedde
     index = synced(tmp_path, path, embedder)
     assert len(embedder.embedded) == 1 and "Tern" in embedder.embedded[0]  # the others have other numbers only
     assert documents(index)["6"].title == "Old Nan" and len(documents(index)) == 6
+
+
+def test_a_table_with_tabs_is_cited_like_any_other(tmp_path: Path, embedder: HashingEmbedder) -> None:
+    path = tmp_path / "ferries.tsv"
+    path.write_bytes(sample("tsv-ferries.tsv"))
+    citation = cited(synced(tmp_path, path, embedder), "4", '"the bus"')
+    assert (citation.verified, citation.line, citation.mark, citation.format) == (True, 4, "Remarks", "tsv")
+    path.write_bytes(sample("tsv-ferries.tsv").replace(b"the bus", b"the tub"))
+    index = Index.open(tmp_path / ".pincite", embedder=embedder)
+    assert not cited(index, "4", '"the bus"').verified

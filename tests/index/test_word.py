@@ -216,6 +216,7 @@ def test_headings_and_lists_are_known_by_style_inheritance_and_outline() -> None
     assert [mark.label for mark in found.marks] == ["Part one", "Part two"]
     assert found.title == "Part one"
     assert [mark.label for mark in read(styled("Kapitel", "Two")).marks] == ["Two"]
+    assert read(styled("Round", "Before.") + styled("Bullets", "") + styled("Bullets", "one")).text == "Before.\n\none"
     assert read(styled("NoBullets", "one") + styled("NoBullets", "two")).text == "one\n\ntwo"
     title = styled("Titel", "The whole")
     assert read(heading + title).title == "The whole"

@@ -12,7 +12,16 @@ from pincite.index import Document, IndexStats, Passage, Skipped, Span, SyncRepo
 from pincite.index.overview import Overview
 from pincite.qa.answers import Answer
 from pincite.qa.citations import Citation
-from pincite.qa.render import Style, answer_text, hits_text, report_text, source_text, stats_text
+from pincite.qa.render import (
+    Style,
+    answer_json,
+    answer_text,
+    hits_json,
+    hits_text,
+    report_text,
+    source_text,
+    stats_text,
+)
 from pincite.qa.retriever import Hit
 
 HOSTILE = "The \x1b]0;owned\x07keeper\u202e was\nIda\tMoss."
@@ -118,3 +127,53 @@ def test_summary_lists_a_few_skipped_files_and_counts_the_rest() -> None:
     text = report_text(SyncReport(1, 2, 3, 4, skipped, 50, 6, 1.5, 7), ".pincite")
     assert "skipped 0.txt: binary" in text and "skipped 15 more" in text
     assert "1 added, 2 changed, 3 removed, 4 unchanged, 25 skipped: 50 passages in .pincite" in text
+
+
+def test_copies_of_a_citation_are_listed_below_it_and_count_once() -> None:
+    copies = [replace(citation(path=f"copy{number}.txt"), line=number) for number in range(1, 12)]
+    copies[0] = replace(copies[0], path="copy.pdf", unit="page", mark="3", page=3)
+    copies[1] = replace(copies[1], verified=False, problem="the file has\nchanged")
+    found = replace(citation(), also=tuple(copies))
+    lines = answer_text(answer(found), Style()).splitlines()
+    assert lines[1] == "confidence 0.90"
+    assert lines[5:] == [
+        "    also in copy.pdf:1:16, page 3",
+        "    also in copy2.txt:2:16 (not verified: the file has changed)",
+        "    also in copy3.txt:3:16",
+        "    and in 8 more files",
+    ]
+    independent, repeated = citation(path="own.txt"), citation(path="copy3.txt")
+    several = replace(answer(found), citations=(found, independent, repeated))
+    assert answer_text(several, Style()).splitlines()[1] == "confidence 0.90, 2 sources agree"
+    three = replace(found, also=tuple(copies[:3]))
+    assert answer_text(answer(three), Style()).splitlines()[-1] == "    also in copy3.txt:3:16"
+
+
+def test_copies_of_a_citation_are_in_the_json_with_all_that_is_known_of_them() -> None:
+    copy = citation(path="copy.pdf", unit="page", mark="3", page=3, verified=False, problem="gone")
+    stats = IndexStats(1, 5, 9, 1, 2_500_000, "some-model", ())
+    body = answer_json(answer(replace(citation(), also=(copy,))), stats)
+    (shown,) = body["citations"]
+    (also,) = shown["also"]
+    assert set(also) == set(shown) - {"also"}
+    assert (also["path"], also["page"], also["mark"], also["verified"]) == ("copy.pdf", 3, "3", False)
+    assert answer_json(answer(citation()), stats)["citations"][0]["also"] == []
+
+
+def test_copies_of_a_hit_are_listed_below_it_each_file_once() -> None:
+    def hit(path: str, start: int, **changes: str) -> Hit:
+        return Hit(Passage(path, Span(start, start + 4), "Text"), path, "Light", start + 1, 0.5, 1, None, **changes)  # type: ignore[arg-type]  # of str only
+
+    copies = (hit("a.pdf", 3, unit="page", mark="2"), hit("a.pdf", 7), hit("b\x1b.txt", 0))
+    found = replace(hit("top.txt", 0), also=copies)
+    assert hits_text([found], Style()).splitlines()[2:] == [
+        "    also in a.pdf:4, page 2",
+        "    also in b\N{REPLACEMENT CHARACTER}.txt:1",
+    ]
+    (shown,) = hits_json("light", [found])["hits"]
+    assert [(one["path"], one["start"], one["line"], one["mark"]) for one in shown["also"]] == [
+        ("a.pdf", 3, 4, "2"),
+        ("a.pdf", 7, 8, None),
+        ("b\x1b.txt", 0, 1, None),
+    ]
+    assert hits_json("light", [hit("top.txt", 0)])["hits"][0]["also"] == []
