@@ -42,6 +42,7 @@ _NEVER_TEXT = frozenset({
 # fmt: on
 _LINES = frozenset({"br", "item", "lb", "li", "row", "tr", "option"})
 _CELLS = frozenset({"cell", "td", "th"})
+_GAPS = ("", " ", " | ", "\n", "\n\n")  # the next one wins over those before it
 _VERBATIM = frozenset({"pre", "textarea", "xmp"})
 _NOT_MAIN = frozenset({"nav", "footer", "aside", "form"})
 _DATES = ("article:published_time", "date", "dc.date", "dcterms.date", "datepublished", "pubdate")
@@ -100,11 +101,11 @@ class _Blocks:
 
     def __init__(self) -> None:
         self._pieces: list[str] = []
-        self._gap = ""  # what separates the next piece from those before it: nothing, " ", " | ", "\n" or "\n\n"
+        self._gap = ""  # of `_GAPS`: what separates the next piece from those before it
 
     def separate(self, gap: str) -> None:
         """Ask for a separator; the widest of those asked for in a row is taken."""
-        if len(gap.strip(" ")) * 4 + len(gap) > len(self._gap.strip(" ")) * 4 + len(self._gap):
+        if _GAPS.index(gap) > _GAPS.index(self._gap):
             self._gap = gap
 
     def add(self, data: str, verbatim: bool) -> None:

@@ -127,3 +127,9 @@ def test_libraries_stay_silent_without_losing_their_log() -> None:
 def test_no_markup_is_an_error(pieces: list[str]) -> None:
     with suppress(UnreadableError):  # binary
         read("".join(pieces))
+
+
+def test_a_row_of_a_table_is_a_line() -> None:
+    rows = "<tr><th>Town</th><th>Votes</th></tr><tr><td>Lund</td><td>12</td></tr>"
+    page = read(f"<html><body><table>{rows}</table></body></html>")
+    assert page.text.split("\n") == ["Town | Votes", "Lund | 12"]
