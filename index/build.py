@@ -314,14 +314,22 @@ class SyncRun:
                     if self.batch.passages >= COMMIT_EVERY:
                         self._flush()
             self.skipped += skipped
+            reported = tuple(skipped[:_KEPT_SKIPS])
             # What is known of a file that could only now not be read stays as it is until it can be.
             if not any(item.passes for item in skipped):
                 for number, gone in old.rest():
                     self._retire(number, gone)
                     self.counts["removed"] += 1
-                self.batch.files[file.path] = FileRow(file.path, file.stamp, skipped=tuple(skipped[:_KEPT_SKIPS]))
+                self.batch.files[file.path] = FileRow(file.path, file.stamp, skipped=reported)
+            elif file.path not in places and self._known_skips(file.path) != reported:
+                self.batch.files[file.path] = FileRow(file.path, NO_STAMP, skipped=reported)
             self.bytes_read = read_before + file.stamp.size
             self._advance(0)
+
+    def _known_skips(self, path: str) -> tuple[Skipped, ...]:
+        """Return what is known of a file that was not read of it."""
+        rows = known_under(self.before.segments, path)
+        return rows[path].skipped if path in rows else ()
 
     def _take(self, document: Document, file: SourceFile, old: KnownDocuments) -> None:
         """Put a document into the batch unless the index has it already."""

@@ -21,15 +21,20 @@ class Overview:
 
     Attributes:
         formats: documents by the name of their format, those with most first.
-        skipped: what was not read of the files as they were last read, by path; of one file at most 100.
+        skipped: what was not read, by path; of one file at most 100.
     """
 
     formats: Mapping[str, int]
     skipped: Sequence[Skipped]
 
 
-def overview(index: Index) -> Overview:
-    """Return what became of the files of an index, with the paths as `Index.shown` has them."""
+def overview(index: Index, met: Sequence[Skipped] = ()) -> Overview:
+    """Return what became of the files of an index, with the paths as `Index.shown` has them.
+
+    Args:
+        index: an open index.
+        met: what a look at the sources could not read: links and the like are no files that the index knows.
+    """
     formats: Counter[str] = Counter()
     skipped: dict[str, tuple[Skipped, ...]] = {}
     for contents, live in zip(index.segments, index.live_documents, strict=True):
@@ -42,6 +47,6 @@ def overview(index: Index) -> Overview:
             file = contents.file(row)
             if not file.is_gone:
                 skipped[file.path] = file.skipped
-    every = [item for path in sorted(skipped) for item in skipped[path]]
+    every = sorted({*met, *(item for items in skipped.values() for item in items)}, key=lambda item: item.path)
     counts = dict(sorted(formats.items(), key=lambda item: (-item[1], item[0])))
     return Overview(counts, [replace(item, path=index.shown(item.path)) for item in every])

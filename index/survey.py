@@ -25,6 +25,7 @@ __all__ = [
     "Survey",
     "changes_since",
     "let_clock_tick",
+    "look_at_sources",
     "overlapping",
     "take_survey",
     "under",
@@ -136,7 +137,7 @@ def take_survey(
                 skipped += row.skipped
                 continue
         count, size = count + 1, size + item.stamp.size
-        new += row is None or row.is_gone
+        new += row is None or row.is_gone or row.stamp == NO_STAMP
         newest_ns = max(newest_ns, item.stamp.mtime_ns, item.stamp.ctime_ns)
         if count <= _MOST_KEPT:
             kept.append(item)
@@ -207,10 +208,20 @@ def overlapping(sources: Sequence[Source], touched: Sequence[Source]) -> list[So
     ]
 
 
-def changes_since(index: Index) -> dict[str, int]:
-    """Return how many files are `new`, `changed` or `missing` since the index was last brought in step."""
+def look_at_sources(index: Index) -> Survey:
+    """Walk all sources of an index and compare their files with what it knows; nothing is read."""
+    return take_survey(os.path.dirname(os.path.abspath(index.path)), index.sources, known_files(index.segments))
+
+
+def changes_since(index: Index, survey: Survey | None = None) -> dict[str, int]:
+    """Return how many files are `new`, `changed` or `missing` since the index was last brought in step.
+
+    Args:
+        index: an open index.
+        survey: what `look_at_sources` found; None to look now.
+    """
+    survey = survey or look_at_sources(index)
     known = known_files(index.segments)
-    survey = take_survey(os.path.dirname(os.path.abspath(index.path)), index.sources, known)
     missing = sum(not row.is_gone and path not in survey.met for path, row in known.items())
     return {"new": survey.stale.new, "changed": survey.stale.count - survey.stale.new, "missing": missing}
 

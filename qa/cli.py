@@ -427,11 +427,12 @@ def _split_place(place: str) -> tuple[str, int | None]:
 def status(folder: str | None, as_json: bool) -> None:
     """Show what the index holds, what was skipped and why, and what has changed since."""
     from pincite.index.overview import overview
-    from pincite.index.survey import changes_since
+    from pincite.index.survey import changes_since, look_at_sources
     from pincite.qa.render import stats_json, stats_text
 
     index = _open(folder)
-    changes, held = changes_since(index), overview(index)
+    survey = look_at_sources(index)
+    changes, held = changes_since(index, survey), overview(index, survey.skipped)
     if as_json:
         _print_json(stats_json(index.stats(), index.path, changes, held))
     else:

@@ -26,7 +26,7 @@ __all__ = ["fold"]
 
 _LETTERS = 32  # of a shingle; a power of two
 _FACTOR = 0x9E3779B97F4A7C15  # odd, and its bits are well mixed
-_SAMPLED = np.uint64(1 << 62)  # hashes that are counted are below: a quarter of them
+_SAMPLED = np.uint64(1 << 63)  # hashes that are counted are below: half of them
 _MISSED = 2  # shingles that a sample may have too few of those in common
 _MOST_SHINGLES = 4096  # in common
 _RELATED = 0.03  # share of a passage's shingles from which on another may have a part of it,

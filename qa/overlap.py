@@ -128,8 +128,8 @@ def _blocks(text: Comparable, other: Comparable) -> Iterator[tuple[int, int, int
     as are in the same order.
     """
     ids, others = text.ids, other.ids
-    before, found, _ = f" {' '.join(other.words)} ".partition(f" {' '.join(text.words)} ")
-    if found:
+    before, run, _ = f" {' '.join(other.words)} ".partition(f" {' '.join(text.words)} ")
+    if run:
         yield 0, before.count(" "), len(ids)
         return
     last = max(len(ids) - SHINGLE, 0)  # a shingle that begins behind it runs over the end

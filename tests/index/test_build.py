@@ -31,6 +31,8 @@ from pincite.index import (
     survey,
     verify,
 )
+from pincite.index.extracted import MissingExtraError
+from pincite.index.overview import overview
 from pincite.index.sources import SourceFile, read_documents
 from pincite.index.survey import changes_since
 from tests.conftest import HashingEmbedder
@@ -526,3 +528,30 @@ def test_large_index_is_searched_by_codes_and_finds_nearly_the_same(
     parts = coded._dense._parts or []
     assert sum(part.rows is None for part in parts) == 2  # two segments by their codes, the small one exactly
     assert list(verify(coded)) == []
+
+
+def test_file_that_needs_a_missing_package_is_remembered_with_its_reason_and_tried_again(
+    articles: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacks(name: str, kind: object, data: bytes) -> object:
+        raise MissingExtraError("a package", "extra")
+
+    monkeypatch.setattr(sources, "read_content", lacks)
+    (articles / "later.txt").write_text("This is read once the package is there.")
+    folder = articles / ".pincite"
+    with pytest.raises(SourceError, match="needs a package"):
+        Index.sync(folder, [articles / "later.txt"], embedder=embedder)
+    monkeypatch.undo()
+    (articles / "later.txt").unlink()
+    Index.sync(folder, [articles], embedder=embedder)
+    monkeypatch.setattr(sources, "read_content", lacks)
+    (articles / "later.txt").write_text("This is read once the package is there.")
+    index = Index.sync(folder, embedder=embedder)
+    assert [item.path for item in overview(index).skipped] == [index.shown("later.txt")]
+    assert changes_since(index) == {"new": 1, "changed": 0, "missing": 0}
+    again = Index.sync(folder, embedder=embedder)
+    assert again.generation == index.generation, "nothing new to remember"
+    monkeypatch.undo()
+    index = Index.sync(folder, embedder=embedder)
+    assert "This is read once the package is there." in texts(index).values()
+    assert not overview(index).skipped and changes_since(index)["new"] == 0

@@ -202,7 +202,7 @@ def test_weekly_reports_of_one_form_contradict_each_other(articles: Path, embedd
 
 
 def test_copy_that_is_read_with_another_quote_is_not_cited_again(articles: Path, embedder: HashingEmbedder) -> None:
-    sentence = "The new train to the coast has six cars and a bar for all who are thirsty."
+    sentence = "After two hours the board named Ida Moss director of the port."
     for name in ("a.txt", "copy.txt"):
         (articles / name).write_text(sentence)
     index = Index.sync(articles / ".pincite", [articles], embedder=embedder)
@@ -213,13 +213,15 @@ def test_copy_that_is_read_with_another_quote_is_not_cited_again(articles: Path,
 
     hits = {Path(hit.path).name: hit for hit in retrieve(index, "x", embedder.embed_query("x"), 10)}
     spans = []
-    for name, quote in (("a.txt", "six cars"), ("copy.txt", "has six cars")):
+    for name, quote in (("a.txt", "Ida Moss"), ("copy.txt", "named Ida Moss")):
         start = sentence.index(quote)
         span = Span(start, start + len(quote))
-        spans.append(ScoredSpan(hits[name], span, Span(0, len(sentence)), quote, 1.0, 0.9 - start / 1000))
+        spans.append(
+            ScoredSpan(hits[name], span, Span(0, len(sentence)), quote, 1.0, 0.9 if quote == "Ida Moss" else 0.8)
+        )
     answer = compose("x?", spans, list(hits.values()), source, min_confidence=0.5, elapsed={})
     assert names(answer.citations) == [["a.txt", "copy.txt"]]
-    assert len({place.quote for place in (answer.citations[0], *answer.citations[0].also)}) == 1
+    assert {place.quote for place in (answer.citations[0], *answer.citations[0].also)} == {"Ida Moss"}
 
 
 def test_sentence_of_a_folded_copy_is_found_beside_its_passage() -> None:
