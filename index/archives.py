@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import stat
-import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ from pincite.index.members import (
 from pincite.index.tarball import Entry, tar_entries
 from pincite.index.titles import one_line
 from pincite.index.walk import Skipped
+from pincite.index.zipped import ZIP_ERRORS
 
 __all__ = ["read_gz", "read_tar", "read_zip"]
 
@@ -43,18 +43,6 @@ _LARGEST_LIST = 16 << 20  # bytes of the list of a zip archive's members: zipfil
 _PACKED = 1 << 16
 _GZIP = b"\x1f\x8b"
 _WITH_HEADER = 31  # tells zlib that gzip's header and checksum are around the data
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    ValueError,
-    IndexError,
-    OverflowError,
-    NotImplementedError,
-    RuntimeError,
-)
-"""What zipfile raises on archives that are damaged or made to harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +183,7 @@ def _zip_members(stream: IO[bytes], reading: Reading) -> Iterator[_Member]:
         archive = zipfile.ZipFile(_Sparing(stream))
     except UnreadableError:
         raise
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise UnreadableError("damaged or cut short, or not a zip archive") from error
     # Of two members with one name, the later one has replaced the other.
     for name, info in {_zip_name(info): info for info in archive.infolist() if not info.is_dir()}.items():
@@ -222,9 +210,9 @@ def _open_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo, reading: Readi
         raise UnreadableError(f"compressed in a way that pincite does not read (method {info.compress_type} of zip)")
     try:
         member = archive.open(info)
-    except _ZIP_ERRORS as error:
+    except ZIP_ERRORS as error:
         raise UnreadableError("damaged or cut short") from error
-    unpacked = Unpacked(member.read, lambda: info.compress_size, _ZIP_ERRORS, reading.budget)
+    unpacked = Unpacked(member.read, lambda: info.compress_size, ZIP_ERRORS, reading.budget)
     return io.BufferedReader(unpacked, _BUFFER)
 
 

@@ -60,6 +60,9 @@ def read_documents(file: SourceFile) -> Iterator[Document | Skipped]:
                 yield from _read_whole(file.path, kind, raw)
     except OSError as error:
         yield Skipped(file.path, reason_for(error), passes=error.errno in (errno.EIO, errno.ESTALE))
+    except Exception as error:  # a file that nobody thought of shall not stop the others; what is known of it stays
+        reason = f"it cannot be read as {kind.name} ({type(error).__name__}: {one_line(str(error))})"
+        yield Skipped(file.path, reason, passes=True)
 
 
 class _Beginning(io.RawIOBase):
@@ -160,9 +163,6 @@ def _documents(path: str, kind: Format, data: bytes) -> Iterator[Document | Skip
         content, encoding = read_content(path, kind, data)
     except UnreadableError as error:
         yield Skipped(path, str(error), passes=isinstance(error, MissingExtraError))
-        return
-    except Exception as error:  # one file that nobody thought of shall not stop the others
-        yield Skipped(path, f"it cannot be read as {kind.name} ({type(error).__name__}: {one_line(str(error))})")
         return
     digest = sha256(data).hexdigest()
     yield Document(

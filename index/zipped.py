@@ -15,7 +15,7 @@ from typing import Any
 from pincite.index.extracted import UnreadableError
 from pincite.index.titles import one_line
 
-__all__ = ["Package", "parser_options"]
+__all__ = ["ZIP_ERRORS", "Package", "parser_options"]
 
 _MIB = 1 << 20
 _MOST_MEMBERS = 20_000
@@ -28,11 +28,10 @@ _SMALL = 4 * _MIB  # harmless at any ratio
 _ENTRY = b"PK\x01\x02"
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_OLE = "EncryptedPackage".encode("utf-16-le")
-_BROKEN = (
+ZIP_ERRORS = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
-    OSError,
     EOFError,
     ValueError,
     IndexError,
@@ -62,7 +61,7 @@ class Package:
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
             self._members = {info.filename.lower().lstrip("/"): info for info in self._archive.infolist()}
-        except _BROKEN as error:
+        except (*ZIP_ERRORS, OSError) as error:
             cut = data.startswith(b"PK")
             raise UnreadableError("damaged, or cut short" if cut else f"not {kind}: no zip archive") from error
 
@@ -95,7 +94,7 @@ class Package:
         try:
             with self._archive.open(info) as member:
                 return member.read()
-        except _BROKEN as error:
+        except (*ZIP_ERRORS, OSError) as error:
             raise UnreadableError(f"damaged: {shown} in it cannot be unpacked") from error
 
     def tree(self, name: str) -> Any:  # an lxml element; lxml is untyped for us

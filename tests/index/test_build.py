@@ -26,10 +26,12 @@ from pincite.index import (
     build,
     chunker,
     merge,
+    records,
     sources,
     store,
     survey,
     verify,
+    webpages,
 )
 from pincite.index.extracted import MissingExtraError
 from pincite.index.overview import overview
@@ -555,3 +557,24 @@ def test_file_that_needs_a_missing_package_is_remembered_with_its_reason_and_tri
     index = Index.sync(folder, embedder=embedder)
     assert "This is read once the package is there." in texts(index).values()
     assert not overview(index).skipped and changes_since(index)["new"] == 0
+
+
+@pytest.mark.parametrize("name", ["odd.jsonl", "odd.html"])
+def test_file_at_which_a_reader_fails_stops_no_other_and_keeps_what_is_known_of_it(
+    articles: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def fails(*arguments: object) -> object:
+        raise KeyError("nobody\nthought of this")
+
+    text = '{"text": "The odd one."}\n' if name == "odd.jsonl" else "<p>The odd one."
+    (articles / name).write_text(text)
+    Index.sync(articles / ".pincite", [articles], embedder=embedder)
+    (articles / name).write_text(f"{text} ")
+    (articles / "other.txt").write_text("Another.")
+    monkeypatch.setattr(records, "parse_record", fails)
+    monkeypatch.setattr(webpages, "read_html", fails)
+    index = Index.sync(articles / ".pincite", embedder=embedder)
+    assert index.report is not None
+    (skipped,) = index.report.skipped
+    assert skipped.path == name and "KeyError" in skipped.reason and "\n" not in skipped.reason
+    assert {"Another.", "The odd one."} <= set(texts(index).values())
