@@ -13,7 +13,10 @@ from pincite.index.contents import FileRow, NewDocument, SegmentContents, indexe
 from pincite.index.embedder import Embedder
 from pincite.index.passage import Document
 
-__all__ = ["Batch", "prepare", "vectors_of"]
+__all__ = ["LOT", "Batch", "prepare", "vectors_of"]
+
+LOT = 256
+"""Passages that are embedded together: a second's work, which is what is lost if it is interrupted."""
 
 
 @dataclass(slots=True)
@@ -53,6 +56,7 @@ def vectors_of(
     segments: Sequence[SegmentContents],
     embedder: Embedder,
     progress: Callable[[int], None],
+    keep: Callable[[Sequence[bytes], NDArray[np.float16]], None],
 ) -> tuple[NDArray[np.float16], int]:
     """Return the vectors of all passages of some documents, and how many had to be embedded.
 
@@ -64,6 +68,7 @@ def vectors_of(
         segments: where to look for known passages.
         embedder: the one that made the vectors of `segments`.
         progress: called with the number of passages done since the last call.
+        keep: called with keys and vectors of each lot that more are to follow.
     """
     keys = [key for item in documents for key in item.keys]
     vectors = np.zeros((len(keys), embedder.dim), np.float16)
@@ -82,10 +87,28 @@ def vectors_of(
         first.setdefault(keys[number], len(first))
     progress(len(keys) - len(first))
     if first:
-        fresh = embedder.embed_passages(_texts(documents, first), progress=progress).astype(np.float16)
+        fresh = _embedded(list(first), _texts(documents, first), embedder, progress, keep)
         for number in np.flatnonzero(is_new).tolist():
             vectors[number] = fresh[first[keys[number]]]
     return vectors, len(first)
+
+
+def _embedded(
+    keys: Sequence[bytes],
+    texts: Sequence[str],
+    embedder: Embedder,
+    progress: Callable[[int], None],
+    keep: Callable[[Sequence[bytes], NDArray[np.float16]], None],
+) -> NDArray[np.float16]:
+    """Return the vectors of some texts, embedded in lots of like length, which need the least padding."""
+    vectors = np.empty((len(texts), embedder.dim), np.float16)
+    order = sorted(range(len(texts)), key=lambda number: -len(texts[number]))
+    for start in range(0, len(order), LOT):
+        lot = order[start : start + LOT]
+        vectors[lot] = embedder.embed_passages([texts[number] for number in lot], progress=progress)
+        if start + LOT < len(order):
+            keep([keys[number] for number in lot], vectors[lot])
+    return vectors
 
 
 def _texts(documents: Sequence[NewDocument], first: dict[bytes, int]) -> list[str]:

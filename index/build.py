@@ -3,8 +3,8 @@
 A file whose stamp (size, times, inode) is the recorded one is not read. Of the others, a document is known again by
 the hash of its content, and a passage by the hash of its text wherever it moved to: only new passages are embedded.
 Work is committed every `COMMIT_EVERY` passages, each document whole, so an interrupted sync goes on where it stopped.
-Only a rebuild is one single commit, because half of it would be no use; what an interrupted one has embedded is found
-again by the next.
+Only a rebuild is one single commit, because half of it would be no use. What an interrupted sync has embedded and not
+committed is found again by the next.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -30,6 +31,7 @@ from pincite.index.manifest import (
     Fingerprint,
     Manifest,
     Source,
+    orphans,
     read_manifest,
     remove_if_bare,
     writer,
@@ -50,7 +52,7 @@ from pincite.index.writer import Writer
 __all__ = ["COMMIT_EVERY", "Progress", "SyncReport", "SyncRun", "sync"]
 
 COMMIT_EVERY = 1_024
-"""Passages between two commits: some seconds of embedding, which is what an interrupted sync has to do again."""
+"""Passages between two commits, which is what an interrupted sync has to read again; vectors are kept more often."""
 
 _FILES = 10_000
 """Files whose known documents are looked up together."""
@@ -139,8 +141,9 @@ def sync(
                 folder, manifest, model=model, embedder=embedder, chunking=chunking, rebuild=rebuild, progress=progress
             )
             report = run.run(named, given, exclude, remove)
-        except BaseException:
-            remove_if_bare(folder)
+        except BaseException as error:
+            if isinstance(error, Exception) or not orphans(folder, Manifest()):
+                remove_if_bare(folder)
             raise
     return replace(report, seconds=time.monotonic() - started, set_aside=aside)
 
@@ -417,7 +420,8 @@ class SyncRun:
             self.writer.manifest = replace(self.writer.manifest, fingerprint=fingerprint)
         donors = [contents for contents in self.donors if contents.embedder == embedder.fingerprint]
         segments = [*self.writer.segments, *donors]
-        vectors, embedded = vectors_of(documents, segments, embedder, self._advance)
+        keep = partial(self.writer.write_ahead, embedder=embedder.fingerprint)
+        vectors, embedded = vectors_of(documents, segments, embedder, self._advance, keep)
         self.embedded += embedded
         return vectors
 

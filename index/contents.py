@@ -36,6 +36,7 @@ __all__ = [
     "encode_files",
     "encode_gone",
     "encode_keys",
+    "encode_vectors",
     "indexed_text",
     "offsets_of",
     "passage_key",
@@ -176,6 +177,14 @@ def encode_keys(keys: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     heads = keys[:, :8].copy().view(np.uint64).reshape(-1)
     order = np.argsort(heads, kind="stable")
     return {"passage_key": keys, "key_sorted": heads[order], "key_row": order.astype(np.uint32)}
+
+
+def encode_vectors(keys: Sequence[bytes], vectors: NDArray[np.float16], embedder: str) -> dict[str, NDArray[Any]]:
+    """Return the columns of a segment that holds nothing but vectors, for whoever would have to embed them again."""
+    columns = encode_keys(_bytes_rows(keys, 16))
+    columns |= {"document_file": np.zeros(0, np.uint32), "passage_span": np.zeros((len(keys), 2), np.int64)}
+    columns |= {"embedder": np.frombuffer(embedder.encode(), np.uint8)}
+    return columns | {"vectors": vectors, "vector_crc": row_checksums(vectors)}
 
 
 def encode_gone(gone: Mapping[str, Sequence[int]]) -> dict[str, NDArray[Any]]:

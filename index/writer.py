@@ -6,7 +6,7 @@ What is added is on the disk at once, and part of the index from the next commit
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index import disk
-from pincite.index.contents import KEY_COLUMNS, SegmentContents
+from pincite.index.contents import KEY_COLUMNS, SegmentContents, encode_vectors
 from pincite.index.errors import IndexFormatError, PinciteError
 from pincite.index.manifest import (
     Manifest,
@@ -65,6 +65,7 @@ class Writer:
             raise damage(folder, f"{os.path.basename(error.filename)} is missing") from error
         self._is_new = is_new
         self._kept: set[str] = set()
+        self._ahead: list[str] = []
         self._added = 0
 
     def add(self, columns: Iterable[tuple[str, NDArray[Any]]]) -> None:
@@ -72,6 +73,16 @@ class Writer:
         self._begin()
         self._replace(range(len(self.segments), len(self.segments)), columns)
         self._added += self.segments[-1].passages
+        while self._ahead:
+            disk.unlink(self._ahead.pop())
+
+    def write_ahead(self, keys: Sequence[bytes], vectors: NDArray[np.float16], embedder: str) -> None:
+        """Write vectors of the next segment, so that an interruption does not cost them, if the disk allows."""
+        self._begin()
+        path = new_segment_path(self.folder)
+        with suppress(OSError):
+            write_segment(path, encode_vectors(keys, vectors, embedder).items())
+            self._ahead.append(path)
 
     def commit(self) -> None:
         """Make what was added the newest generation."""
@@ -88,7 +99,7 @@ class Writer:
         remove_orphans(self.folder, self.manifest, self._kept)
 
     def take_orphans(self, committed: Manifest) -> list[SegmentContents]:
-        """Return what an interrupted writer embedded and did not come to commit; it stays on the disk until `drop`."""
+        """Return what an interrupted writer embedded and did not come to commit; `drop_orphans` removes it."""
         found = []
         for name in orphans(self.folder, committed):
             with suppress(IndexFormatError, OSError):

@@ -26,7 +26,8 @@ from corpora import Material, PreparedEmbedder, article_path, prepare_material, 
 from timing import machine, memory, p50_and_p95, peak_memory, written_bytes
 
 from pincite.index import Index
-from pincite.index.build import COMMIT_EVERY, sync
+from pincite.index.batch import LOT
+from pincite.index.build import sync
 from pincite.index.embedder import load_embedder
 from pincite.qa.retriever import CANDIDATES, retrieve
 
@@ -93,7 +94,7 @@ def _drawn_out(less: Json, more: Json, name: str) -> float:
 
 
 def build(work: Path, material: Material, embedder: PreparedEmbedder, passages: int, stop: bool) -> Json:
-    """Bring the index in step with its articles; `stop` kills the process half-way, when a batch was embedded."""
+    """Bring the index in step with its articles; `stop` kills the process half-way, when a lot was embedded."""
     log = _index(work, passages).parent / "embedded"
     log.mkdir(exist_ok=True)
     embedder.log = log / f"{len(list(log.iterdir())):05}"
@@ -240,7 +241,7 @@ def _built(work: Path, arguments: argparse.Namespace, passages: int) -> Json:
 
 
 def _resumed(log: Path, again: Json) -> Json:
-    """Return what it cost to go on with a build that was killed, and what was embedded twice: at most one batch."""
+    """Return what it cost to go on with a build that was killed, and what was embedded twice: at most one lot."""
     texts = np.concatenate([np.fromfile(file, np.uint64) for file in log.iterdir()])
     once, counts = np.unique(texts, return_counts=True)
     return {
@@ -249,7 +250,7 @@ def _resumed(log: Path, again: Json) -> Json:
         "build_mapped_mb": again["build_mapped_mb"],
         "embedded": len(once),
         "embedded_twice": int((counts > 1).sum()),
-        "embedded_twice_at_most": COMMIT_EVERY,
+        "embedded_twice_at_most": LOT,
     }
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from pincite.index import Index, IndexNotFoundError, PinciteError, build, disk, manifest, merge, verify
+from pincite.index import Index, IndexNotFoundError, PinciteError, batch, build, disk, manifest, merge, verify
 from tests.conftest import HashingEmbedder
 from tests.index.faults import Crash, Image, Operation, SimulatedDisk, image_of, restore
 
@@ -73,13 +73,15 @@ class Place:
 class Scenario:
     """A change of an index: how it comes to its old state, and the sources to theirs, and the change itself.
 
-    Small segments, of up to three passages, are merged when there are `merge_from` of them.
+    Small segments, of up to three passages, are merged when there are `merge_from` of them; `lot` of them are embedded
+    at a time.
     """
 
     prepare: Callable[[Place], None]
     act: Callable[[Place], None]
     commit_every: int = build.COMMIT_EVERY
     merge_from: int = 8
+    lot: int = 256
 
 
 @dataclass
@@ -172,6 +174,7 @@ def prepared(scenario: Scenario, folder: Path, embedder: HashingEmbedder, patch:
     place.disk.mkdir()
     place.articles.mkdir()
     patch.setattr(build, "COMMIT_EVERY", scenario.commit_every)
+    patch.setattr(batch, "LOT", scenario.lot)
     patch.setattr(merge, "_TOGETHER", scenario.merge_from)
     patch.setattr(merge, "_SIZES", (3, 3, 3, 3))
     scenario.prepare(place)

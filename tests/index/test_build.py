@@ -23,6 +23,7 @@ from pincite.index import (
     PinciteError,
     Skipped,
     SourceError,
+    batch,
     build,
     chunker,
     merge,
@@ -419,6 +420,26 @@ def test_interrupted_rebuild_leaves_the_old_index_and_embeds_nothing_again(
     index = Index.sync(tmp_path / ".pincite", embedder=other, rebuild=True)
     assert index.stats().documents == 20
     assert len(embedded_articles(other)) == len(set(embedded_articles(other))) == 20
+    assert list(verify(index)) == []
+    left = {path.name for path in (tmp_path / ".pincite").glob("seg-*")}
+    assert left == {entry.name for entry in index.manifest.segments}
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_interruption_within_a_batch_costs_one_lot_of_it(
+    tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch, rebuild: bool
+) -> None:
+    write_twenty(tmp_path)
+    if rebuild:
+        Index.sync(tmp_path / ".pincite", [tmp_path], embedder=HashingEmbedder("another model"))
+    monkeypatch.setattr(batch, "LOT", 4)
+    die_at(embedder, 3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+    before = len(embedded_articles(embedder))
+    index = Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
+    assert index.stats().documents == 20
+    assert before > 0 and len(embedded_articles(embedder)) == len(set(embedded_articles(embedder))) == 20
     assert list(verify(index)) == []
     left = {path.name for path in (tmp_path / ".pincite").glob("seg-*")}
     assert left == {entry.name for entry in index.manifest.segments}

@@ -103,6 +103,7 @@ def _several_segments(place: Place) -> None:
 SCENARIOS = {
     "first sync": Scenario(_three_articles, Place.sync),
     "change, addition and removal": Scenario(_old_index_and_changes, Place.sync),
+    "vectors written ahead": Scenario(_three_articles, Place.sync, lot=1),
     "many commits": Scenario(_many_changes, Place.sync, commit_every=2),
     "rebuild": Scenario(_old_index_and_changes, lambda place: place.sync(rebuild=True)),
     "clean-up of orphans": Scenario(_old_index_with_orphans, Place.sync),
