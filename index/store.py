@@ -293,7 +293,7 @@ class Index:
 
     def shown(self, path: str) -> str:
         """Return a stored path as a user would open it from the folder in which the index was opened."""
-        return _shown(self._root, self._shown_from, path)
+        return shown_path(self._root, self._shown_from, path)
 
     def location(self, document: Document) -> str:
         """Return the absolute path of the file that holds a document."""
@@ -328,7 +328,7 @@ class Index:
     def _catalogue(self) -> Catalogue:
         from pincite.index.catalogue import Catalogue
 
-        return Catalogue(self.segments, self.live_documents, partial(_shown, self._root, self._shown_from))
+        return Catalogue(self.segments, self.live_documents, partial(shown_path, self._root, self._shown_from))
 
     @cached_property
     def _dense(self) -> DenseIndex:
@@ -346,9 +346,15 @@ class Index:
         return SparseIndex([contents.segment for contents in self.segments], self._live_passages)
 
 
-def _shown(root: str, start: str, path: str) -> str:
-    location = os.path.join(root, path)
-    return location if os.path.isabs(path) or not start else os.path.relpath(location, start)
+def shown_path(root: str, start: str, path: str) -> str:
+    """Return a stored path as it is named from the folder `start`; absolute if that is empty.
+
+    What follows a "#" may be the id of a record, in which nothing is normalised.
+    """
+    if os.path.isabs(path) or not start:
+        return os.path.join(root, path)
+    head, mark, record = path.partition("#")
+    return os.path.relpath(os.path.join(root, head + mark), start) + record
 
 
 def open_segments(folder: str, manifest: Manifest) -> list[SegmentContents]:

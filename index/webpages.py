@@ -160,6 +160,14 @@ class _Scan:
             key = "date" if name in _DATES else name if name in ("author", "description") else ""
             if key:
                 self.metadata.setdefault(key, one_line(attributes.get("content") or ""))
+            elif name == "og:url":
+                self._take_address(attributes.get("content"))
+        elif tag == "link" and (attributes.get("rel") or "").lower() == "canonical":
+            self._take_address(attributes.get("href"))
+
+    def _take_address(self, address: str | None) -> None:
+        if address and re.match(r"https?://[^\s/]", address, re.IGNORECASE):
+            self.metadata.setdefault("url", one_line(address))
 
     def end(self, tag: str) -> None:
         """Close an element."""

@@ -21,7 +21,7 @@ from pincite.index.store import stored_path
 from pincite.qa.api_parameters import ApiError
 from pincite.qa.citations import line_and_column
 
-__all__ = ["MOST_TEXT", "SHOWN_FILES", "file_bytes", "source_json"]
+__all__ = ["MOST_TEXT", "SHOWN_FILES", "document_named", "file_bytes", "source_json"]
 
 MOST_TEXT = 100_000
 """Characters of a document that one answer holds."""
@@ -36,7 +36,7 @@ def source_json(index: Index, path: str, start: int, end: int | None) -> dict[st
     Raises:
         ApiError: there is no such document in the index.
     """
-    document = _document(index, path)
+    document = document_named(index, path)
     length = len(document.text)
     start = min(start, length)
     end = min(length, start + MOST_TEXT, length if end is None else max(start, end))
@@ -75,7 +75,7 @@ def file_bytes(index: Index, path: str) -> tuple[bytes, str]:
     Raises:
         ApiError: there is no such document, its file is not given out, or it is not as indexed any more.
     """
-    document = _document(index, path)
+    document = document_named(index, path)
     kind = media_type(document)
     if kind is None:
         raise ApiError(403, "not_shown", "Files of this kind are not given out; /api/source has the text.")
@@ -99,7 +99,7 @@ def _lies_in(location: str, index: Index, source: str) -> bool:
     return location == held or location.startswith(held.rstrip(os.sep) + os.sep)
 
 
-def _document(index: Index, path: str) -> Document:
+def document_named(index: Index, path: str) -> Document:
     """Return the document that a citation calls `path`: a file's only one, or `file#id` of one that holds many.
 
     A file of many is not read to find one of them.

@@ -85,9 +85,8 @@ class Parameter:
             if not isinstance(value, bool):
                 raise self._bad("true or false")
             return value
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        is_whole = self.kind == "number" or (is_number and float(value).is_integer())
-        if not is_number or not is_whole or not self.least <= value <= self.most:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and self.least <= value <= self.most
+        if not is_number or (self.kind == "integer" and value != int(value)):
             what = "a whole number" if self.kind == "integer" else "a number"
             raise self._bad(f"{what} from {self.least:g} to {self.most:.10g}")
         return int(value) if self.kind == "integer" else float(value)

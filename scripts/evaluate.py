@@ -6,6 +6,8 @@ ir DIR...       retrieval. DIR has the BEIR layout (corpus.jsonl, queries.jsonl,
 reader FILE...  reading. FILE is SQuAD-form JSON; each question is read beside the paragraph that it was asked about.
 open FILE       both, and abstaining. All paragraphs are indexed and the questions asked blind. FILE is SQuAD-form JSON,
                 a folder in BEIR layout with answers.jsonl, or a folder of articles.
+robust PATH...  what casing, accents, typos, telegrams and wordiness cost: of nDCG@10 where PATH is a set as of `ir`, of
+                answers where it is SQuAD-form JSON.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from typing import Literal
 
 from evaluate_open import evaluate_open, with_unanswerable
 from evaluate_reader import evaluate_reader
+from evaluate_robust import evaluate_answers, evaluate_ranking
 from question_sets import Json, article_file, document_name, read_jsonl, read_questions, sources_of
 
 from pincite.index import Chunking, Index
@@ -149,6 +152,23 @@ def run_open(arguments: argparse.Namespace, work: Path) -> Iterator[Json]:
     yield evaluate_open(questions, pipeline, arguments.k, arguments.limit)
 
 
+def run_robust(arguments: argparse.Namespace, work: Path) -> Iterator[Json]:
+    """Yield the figures of each set."""
+    for path in arguments.paths:
+        place = work / path.stem
+        place.mkdir(parents=True, exist_ok=True)
+        figures: Json = {"evaluate": "robust", "set": path.stem}
+        if path.is_dir():
+            source, queries, qrels = read_ir_set(path)
+            pipeline = build(place, [source])
+            judged = {query: text for query, text in queries.items() if query in qrels}
+            yield figures | evaluate_ranking(judged, qrels, partial(ranked_documents, pipeline, mode="hybrid"))
+        else:
+            questions = read_questions(path)
+            pipeline = build(place, sources_of(questions, place), reader=load_reader(arguments.reader))
+            yield figures | evaluate_answers(questions, pipeline, arguments.limit)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one evaluation and print its JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -168,11 +188,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     asking.add_argument("--unanswerable", type=Path, metavar="FILE", help="ask what has no answer in this set, too")
     asking.add_argument("-k", type=int, default=10, help="passages to read (10)")
     asking.set_defaults(run=run_open)
-    for command in (ir, reader, asking):
+    robust = commands.add_parser("robust", help="questions as people type them")
+    robust.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    robust.set_defaults(run=run_robust)
+    for command in (ir, reader, asking, robust):
         command.add_argument("--reader", metavar="NAME_OR_DIR", help="an extractive model (pincite's own)")
-    for command in (reader, asking):
+    for command in (reader, asking, robust):
         command.add_argument("--limit", type=int, help="only so many questions, the same ones each time")
-    for command in (ir, asking):
+    for command in (ir, asking, robust):
         command.add_argument("--work", type=Path, help="folder for the indexes, to be used again (a temporary one)")
     arguments = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as temporary:

@@ -47,6 +47,18 @@ def test_a_page_gives_its_main_text_in_paragraphs() -> None:
     assert dict(page.metadata) == {"author": "Jane Roe", "date": "2021-03-04"}
 
 
+@pytest.mark.parametrize(
+    ("head", "url"),
+    [
+        ('<link rel="canonical" href="https://tide.example/board">', "https://tide.example/board"),
+        ('<meta property="og:url" content="http://tide.example/b">', "http://tide.example/b"),
+        ('<link rel="canonical" href="/board"><link rel="canonical" href="javascript:alert(1)">', None),
+    ],
+)
+def test_a_page_tells_its_own_address(head: str, url: str | None) -> None:
+    assert read(PAGE.replace("<style>", f"{head}<style>")).metadata.get("url") == url
+
+
 def test_a_page_with_an_xml_declaration_is_read() -> None:
     page = '<?xml version="1.0" encoding="iso-8859-1"?>\n' + PAGE
     assert "towns—a first" in read(page).text
