@@ -10,8 +10,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 
 from pincite.index.errors import SourceError
 from pincite.index.formats import EXTENSIONS, extension_of
@@ -22,7 +24,8 @@ from pincite.index.walk import Folder, excluder, find_files, is_hidden
 __all__ = ["Presence", "Scope", "is_empty", "network_disk", "presence", "take_scope"]
 
 _NETWORK = re.compile(r"nfs|cifs|smb|9p$|afs$|ceph|lustre|gluster|drvfs|vboxsf|virtiofs|prl_fs|davfs|fuse\.")
-_NO_UTF8 = "some names in it are no UTF-8, and cannot be watched"
+_ODD_NAMES = "some names in it are no UTF-8, and cannot be watched"
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
 
 Presence = tuple[int, ...]
 """What is another when a source is another than before: its device, then inodes."""
@@ -54,7 +57,7 @@ class Scope:
     folders: dict[str, list[_Watched]] = field(default_factory=dict)
     states: dict[str, bytes] = field(default_factory=dict)
     unwatchable: dict[str, str] = field(default_factory=dict)
-    _files: dict[str, str] = field(default_factory=dict)  # what changes there is synced under this name
+    _files: dict[str, str] = field(default_factory=dict)  # the sources of files that are in none of their folders
     _linking: set[str] = field(default_factory=set)  # sources with links that are followed
 
     def due(self, changes: Iterable[str]) -> tuple[set[str], bool]:
@@ -91,39 +94,34 @@ class Scope:
             SourceError: it is not there, or cannot be listed.
         """
         entered: dict[str, Folder] = {}
-        files, is_linking = [], False
+
+        def enter(folder: Folder) -> None:
+            entered[folder.location.rstrip("/") or "/"] = folder
+
         digest = blake2b(digest_size=16)
-        for item in find_files(
-            location,
-            root=self.root,
-            exclude=exclude,
-            entered=lambda folder: entered.update({folder.location.rstrip("/") or "/": folder}),
-        ):
+        elsewhere: set[str] = set()
+        for item in find_files(location, root=self.root, exclude=exclude, entered=enter):
             digest.update(repr(item).encode("utf-8", "surrogatepass"))
-            if not _is_utf8(item.path):
-                unwatchable = unwatchable or _NO_UTF8
+            if _NO_UTF8.search(item.path):
+                unwatchable = unwatchable or _ODD_NAMES
             if isinstance(item, SourceFile):
-                parent, _, name = item.location.rpartition("/")
-                is_elsewhere = parent not in entered or name != os.path.basename(item.path)
-                if is_elsewhere:
-                    files.append(item)
-                is_linking |= is_elsewhere
+                folder, name = os.path.split(item.location)
+                if folder not in entered or name != os.path.basename(item.path):
+                    elsewhere.add(item.location)
         self.states[location] = digest.digest()
-        if unwatchable or not all(map(_is_utf8, [location, *entered])):
-            self.unwatchable[location] = unwatchable or _NO_UTF8
+        if unwatchable or any(map(_NO_UTF8.search, [location, *entered])):
+            self.unwatchable[location] = unwatchable or _ODD_NAMES
             return
-        if is_linking or any(folder.linked for folder in entered.values()):
+        if elsewhere or any(one.linked for one in entered.values()):
             self._linking.add(location)
-        for item in files:
-            path = os.path.join(self.root, item.path)
-            # By their folders, because a file that is replaced is another one.
-            for name in {item.location, *([] if entered else [location])}:
-                self._files[name] = path
-                self.folders.setdefault(os.path.dirname(name), [])
+        for name in elsewhere if entered else elsewhere | {location}:
+            self._files[name] = location
+            # By its folder, because a file that is replaced is another one.
+            self.folders.setdefault(os.path.dirname(name), [])
         excluded = excluder(exclude)
-        for name, folder in entered.items():
+        for name, one in entered.items():
             if not f"{name}/".startswith(f"{self.index}/"):
-                self.folders.setdefault(name, []).append(_Watched(location, folder, excluded))
+                self.folders.setdefault(name, []).append(_Watched(location, one, excluded))
 
 
 def take_scope(root: str, index: str, sources: Sequence[Source]) -> Scope:
@@ -135,15 +133,16 @@ def take_scope(root: str, index: str, sources: Sequence[Source]) -> Scope:
         sources: as the index knows them.
     """
     scope = Scope(os.path.abspath(root), os.path.realpath(index))
-    mounts = _mounts()
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        mounts = ""
     for source in sources:
         location = os.path.normpath(os.path.join(scope.root, source.path))
         kind = network_disk(os.path.realpath(location), mounts)
-        why = f"it is on a network disk ({kind}), which does not tell of changes" if kind else ""
-        try:
+        with suppress(SourceError):  # as the next sync says
+            why = f"it is on a network disk ({kind}), which does not tell of changes" if kind else ""
             scope.add(location, source.exclude, why)
-        except SourceError:
-            continue  # as the next sync says
     return scope
 
 
@@ -168,14 +167,6 @@ def network_disk(location: str, mounts: str) -> str:
     return found[1] if _NETWORK.match(found[1]) else ""
 
 
-def _mounts() -> str:
-    try:
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-            return file.read()
-    except OSError:
-        return ""
-
-
 def presence(location: str) -> Presence | None:
     """Return which file or folder a source is now, or None if it is not there."""
     try:
@@ -195,7 +186,3 @@ def is_empty(location: str) -> bool:
             return next(entries, None) is None
     except OSError:
         return False
-
-
-def _is_utf8(path: str) -> bool:
-    return path.isascii() or not any("\ud800" <= character <= "\udfff" for character in path)

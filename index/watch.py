@@ -12,7 +12,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -33,7 +33,6 @@ _LONGEST_WAIT = 60.0  # seconds, after many failures
 _PATIENCE = 20  # times the debounce time that a burst of changes may take before it is synced nevertheless
 _SHARE = 20  # of the time goes into looking at what cannot be watched at most one part in so many
 _SWEEP_SHARE = 100  # the same for looking at all files
-_DEAF_TIMES, _DEAF_SECONDS = 3, 60.0  # so many failures of the system's notices, and they are done without
 _LONGEST_REASON = 200  # characters
 _TRIES = 5  # to watch folders that come and go meanwhile
 
@@ -74,38 +73,37 @@ def watch(
     try:
         yield from watcher.run()
     finally:
-        watcher.close()
+        watcher.end_listening()
 
 
-class _Ears:
-    """Notices of the system about changes in some folders, put into a queue by a thread of their own."""
+def _listen_to(folders: list[str], heard: queue.SimpleQueue[set[str] | Exception]) -> Callable[[], None]:
+    """Put the system's notices of changes in some folders into a queue, in a thread; return what ends it."""
+    from watchfiles._rust_notify import RustNotify  # documented under "Rust backend direct usage"
 
-    def __init__(self, folders: Sequence[str], heard: queue.SimpleQueue[set[str] | Exception]) -> None:
-        from watchfiles._rust_notify import RustNotify  # documented under "Rust backend direct usage"
+    rust = RustNotify(folders, False, False, 1000, False, False)
+    stop = threading.Event()
 
-        self._rust = RustNotify(list(folders), False, False, 1000, False, False)
-        self._heard = heard
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="pincite-watch", daemon=True)
-        self._thread.start()
-
-    def _listen(self) -> None:
+    def listen() -> None:
         try:
             # With a timeout, what comes just before it would be lost.
-            while isinstance(changes := self._rust.watch(1000, 50, 0, self._stop), set):
-                self._heard.put({path for _, path in changes})
+            while isinstance(changes := rust.watch(1000, 50, 0, stop), set):
+                heard.put({path for _, path in changes})
         except Exception as error:  # handed over to whoever reads the queue
-            self._heard.put(error)
+            heard.put(error)
 
-    def close(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        self._thread.join()
-        self._rust.close()
+    thread = threading.Thread(target=listen, name="pincite-watch", daemon=True)
+    thread.start()
+
+    def end() -> None:
+        stop.set()
+        thread.join()
+        rust.close()
+
+    return end
 
 
 class _Watcher:
-    """The state of one `watch`."""
+    """The state of one `watch`; sources go by their locations."""
 
     def __init__(
         self, folder: str, debounce: float, poll: float, sweep: float, stop: threading.Event, sync: Sync
@@ -115,17 +113,16 @@ class _Watcher:
         self.debounce, self.poll, self.sweep = debounce, poll, sweep
         self.stop = stop
         self.sync = sync
-        self.sources = read_manifest(folder).sources
+        self.sources = self._known()
         self.present: dict[str, Presence | None] = {}
         self.held: set[str] = set()  # sources taken for unmounted
         self.scope = Scope(self.root, folder)
-        self.ears: _Ears | None = None
+        self.end_listening: Callable[[], None] = lambda: None
         self.heard: queue.SimpleQueue[set[str] | Exception] = queue.SimpleQueue()
-        self.deaf_at: list[float] = []
-        self.anew = True  # the scope is to be taken again
-        self.everything = True
+        self.deaf = ""  # why the system's notices are done without until the next sweep
+        self.anew = self.everything = True  # the scope is to be taken again, all to be synced
         self.due: set[str] = set()
-        self.failures = 0
+        self.wait = 1.0  # seconds after the next failure
         self.failure = ""  # the last one's message
         self.told: set[str] = set()  # notices that are given once
         self.not_before = self.next_look = self.next_poll = 0.0
@@ -137,6 +134,7 @@ class _Watcher:
             now = time.monotonic()
             if now >= self.next_sweep:
                 self.everything = self.anew = True
+                self.deaf = ""
             is_due = (self.everything or bool(self.due)) and now >= self.not_before
             if is_due or now >= self.next_look:
                 yield from self._look()
@@ -149,134 +147,104 @@ class _Watcher:
             else:
                 self._listen()
 
-    def close(self) -> None:
-        """Stop listening."""
-        if self.ears:
-            self.ears.close()
-        self.ears = None
+    def _known(self) -> Mapping[str, Source]:
+        sources = read_manifest(self.folder).sources
+        return {os.path.normpath(os.path.join(self.root, source.path)): source for source in sources}
 
-    def _location(self, source: Source) -> str:
-        return os.path.normpath(os.path.join(self.root, source.path))
+    def _there(self) -> list[str]:
+        return [location for location in self.sources if self.present.get(location) and location not in self.held]
 
     def _look(self) -> Iterator[Notice]:
         """See which sources there are, and which of them are there."""
         self.next_look = time.monotonic() + _LOOK
+        sources, before, held = self.sources, self.present, self.held
         with suppress(PinciteError):  # the next sync says so
-            sources = read_manifest(self.folder).sources
-            if sources != self.sources:
-                self.sources = sources
-                self.anew = self.everything = True
-        for source in self.sources:
-            location = self._location(source)
-            before, now = self.present.get(location), presence(location)
-            is_first = location not in self.present
-            self.present[location] = now
-            if location in self.held and (now != before or not is_empty(location)):
-                self.held.remove(location)
-                self.anew = self.everything = True
-            if now == before or is_first:
-                continue
+            self.sources = self._known()
+        self.present = {location: presence(location) for location in self.sources}
+        self.held = {place for place in held if self.present.get(place) == before[place] and is_empty(place)}
+        if (sources, before, held) != (self.sources, self.present, self.held):
             self.anew = self.everything = True
-            if before and now and before[0] != now[0] and is_empty(location):
+        for location, now in self.present.items():
+            was = before.get(location, now)
+            if was and now and was[0] != now[0] and is_empty(location):
                 self.held.add(location)
                 yield Notice(
-                    f"{source.path} is empty, and on another disk than before: taken for unmounted, its documents "
-                    f"are kept."
+                    f"{self.sources[location].path} is empty, and on another disk than before: taken for unmounted, "
+                    f"its documents are kept."
                 )
-            elif not before:
-                yield Notice(f"{source.path} is there again.")
+            elif now and not was:
+                yield Notice(f"{self.sources[location].path} is there again.")
 
     def _watch_anew(self) -> Iterator[Notice]:
         """Take the scope again; listen to it before nobody listens to what was there before."""
         self.anew = False
-        there = {self._location(source): source for source in self.sources if self._is_there(self._location(source))}
-        self.deaf_at = [at for at in self.deaf_at if time.monotonic() - at < _DEAF_SECONDS]
-        ears, why = None, "the system fails to tell of changes"
+        end, why = None, self.deaf
         for _ in range(_TRIES):
-            scope = take_scope(self.root, self.folder, list(there.values()))
-            if not scope.folders or len(self.deaf_at) >= _DEAF_TIMES:
+            scope = take_scope(self.root, self.folder, [self.sources[location] for location in self._there()])
+            if not scope.folders or self.deaf:
                 break
             try:
-                ears = _Ears(list(scope.folders), self.heard)
+                end = _listen_to(list(scope.folders), self.heard)
                 break
             except FileNotFoundError as error:  # removed since the walk
                 why = str(error)
             except (OSError, RuntimeError) as error:  # too many folders, or too many programs that watch
                 why = str(error)
                 break
-        if scope.folders and not ears:
-            scope.unwatchable = dict.fromkeys(scope.states, " ".join(why.split())[:_LONGEST_REASON])
-        self.due |= {
-            location
-            for location in scope.unwatchable
-            if location not in self.scope.unwatchable or self.scope.states[location] != scope.states[location]
-        }
-        self.close()
-        self.scope, self.ears = scope, ears
+        if scope.folders and not end:
+            scope.unwatchable = dict.fromkeys(scope.states, " ".join(why.split())[:_LONGEST_REASON]) | scope.unwatchable
+        self.end_listening()
+        self.scope, self.end_listening = scope, end or (lambda: None)
+        self.due |= scope.unwatchable.keys()
         self.next_poll = time.monotonic() + self.poll
         for location, reason in scope.unwatchable.items():
             notice = (
-                f"Cannot watch {there[location].path}: {reason}. "
+                f"Cannot watch {self.sources[location].path}: {reason}. "
                 f"Its files are looked at every {self.poll:g} s instead, or less often if that takes long."
             )
             if notice not in self.told:
                 self.told.add(notice)
                 yield Notice(notice)
 
-    def _is_there(self, location: str) -> bool:
-        return location not in self.held and self.present.get(location) is not None
-
     def _poll(self) -> None:
         """Compare the states of the sources that cannot be watched with those of the last time."""
         started = time.monotonic()
-        for source in self.sources:
-            location = self._location(source)
-            if location in self.scope.unwatchable and self._is_there(location):
-                now = take_scope(self.root, self.folder, [source]).states.get(location)
+        for location in self._there():
+            if location in self.scope.unwatchable:
+                now = take_scope(self.root, self.folder, [self.sources[location]]).states.get(location)
                 if now and now != self.scope.states[location]:
                     self.scope.states[location] = now
                     self.due.add(location)
-        ended = time.monotonic()
-        self.next_poll = ended + max(self.poll, _SHARE * (ended - started))
+        self.next_poll = _later(started, self.poll, _SHARE)
 
     def _bring_in_step(self) -> Iterator[SyncReport | Notice]:
         """Sync what is due."""
         started = time.monotonic()
-        everything = self.everything
-        names = [] if everything else sorted(self.due)
-        if everything and self.held:
-            names = [location for location in map(self._location, self.sources) if self._is_there(location)]
-        self.due.clear()
-        self.everything = False
+        everything, self.everything = self.everything, False
+        names = sorted(self.due)
         if everything:
+            names = self._there() if self.held else []
             self.next_sweep = started + self.sweep
-        if everything and self.held and not names:
+        self.due.clear()
+        if self.held and not names:
             return
         try:
             read_manifest(self.folder)  # else a sync with names would build a new index of these
-            report = self._sync(names)
+            report = self.sync(self.folder, names)
         except PinciteError as error:
             self.everything = True
-            self.failures += 1
-            self.not_before = time.monotonic() + min(2.0 ** (self.failures - 1), _LONGEST_WAIT)
-            message = " ".join(str(error).split())
-            if message != self.failure:
-                self.failure = message
-                yield Notice(f"{message} Watching goes on.")
+            if isinstance(error, SourceError) and not everything:
+                return  # a file came and went, which was never in the index
+            self.not_before = time.monotonic() + self.wait
+            self.wait = min(2 * self.wait, _LONGEST_WAIT)
+            before, self.failure = self.failure, " ".join(str(error).split())
+            if self.failure != before:
+                yield Notice(f"{self.failure} Watching goes on.")
             return
-        self.failure, self.failures = "", 0
-        ended = time.monotonic()
+        self.wait, self.failure = 1.0, ""
         if everything:
-            self.next_sweep = ended + max(self.sweep, _SWEEP_SHARE * (ended - started))
+            self.next_sweep = _later(started, self.sweep, _SWEEP_SHARE)
         yield report
-
-    def _sync(self, names: Sequence[str]) -> SyncReport:
-        try:
-            return self.sync(self.folder, names)
-        except SourceError:
-            if not names or self.held:
-                raise
-            return self.sync(self.folder, [])  # a file that came and went, which was never in the index
 
     def _listen(self) -> None:
         """Wait for changes, and then until there are none for a while."""
@@ -286,9 +254,12 @@ class _Watcher:
                 heard = self.heard.get(timeout=min(left, _TICK))
             except queue.Empty:
                 continue
-            if isinstance(heard, Exception):
-                self._lose_ears(heard)
+            if isinstance(heard, RuntimeError):  # as at a name that is no UTF-8
+                self.deaf = "the system fails to tell of changes"
+                self.anew = self.everything = True
                 return
+            if isinstance(heard, Exception):
+                raise heard
             due, anew = self.scope.due(heard)
             self.due |= due
             self.anew |= anew
@@ -299,9 +270,8 @@ class _Watcher:
                 quiet_at = time.monotonic() + self.debounce
                 latest = min(latest, time.monotonic() + _PATIENCE * self.debounce)
 
-    def _lose_ears(self, error: Exception) -> None:
-        """Listen anew after the system's notices have failed, as they do at a name that is no UTF-8."""
-        if not isinstance(error, RuntimeError):
-            raise error
-        self.deaf_at.append(time.monotonic())
-        self.anew = self.everything = True
+
+def _later(started: float, seconds: float, share: int) -> float:
+    """Return when to do again what has begun at `started`: of the time, at most one part in `share` goes into it."""
+    ended = time.monotonic()
+    return ended + max(seconds, share * (ended - started))

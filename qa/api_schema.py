@@ -167,7 +167,7 @@ def _place() -> Schema:
         | {"start": _COUNT, "end": _COUNT, "line": _LINE, "column": _LINE, "end_line": _LINE}
         | {"quote": _TEXT, "sentence": _TEXT, "sentence_start": _COUNT, "sentence_end": _COUNT, "score": _CHANCE}
         | {"verified": _FLAG, "problem": _or_null(_TEXT), "page": _or_null(_LINE)}
-        | {"unit": _or_null(_TEXT), "mark": _or_null(_TEXT)}
+        | {"unit": _or_null(_TEXT), "mark": _or_null(_TEXT), "link": _TEXT}
     )
 
 

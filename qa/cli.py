@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from pincite.index import Index, SyncReport
+    from pincite.index import SyncReport
+    from pincite.index.interface import SearchIndex
+    from pincite.qa.answers import Answer
     from pincite.qa.pipeline import Pipeline
     from pincite.qa.render import Json, Style
 
@@ -77,7 +78,10 @@ def _note(message: str) -> None:
 
 
 def _index_option(command: Command) -> Command:
-    text = "Folder of the index [default: the nearest .pincite here or above]."
+    text = (
+        "Folder of the index [default: the nearest .pincite here or above]; or one in Milvus: "
+        "milvus://HOST:PORT/COLLECTION, or NAME.db of milvus-lite."
+    )
     return click.option("--index", "folder", envvar="PINCITE_INDEX", metavar="DIR", help=text)(command)
 
 
@@ -86,6 +90,15 @@ def _models_option(command: Command) -> Command:
     reranker = "A CrossEncoder that orders the passages before they are read."
     command = click.option("--reranker", metavar="NAME_OR_DIR", help=reranker)(command)
     return click.option("--reader", metavar="NAME_OR_DIR", help=reader)(command)
+
+
+def _llm_options(command: Command) -> Command:
+    url = (
+        "Let a language model put the answer in words, on a server that speaks OpenAI's chat completions, such as "
+        "http://localhost:11434/v1; it gets the question and the passages. The key is in PINCITE_LLM_KEY."
+    )
+    name = click.option("--llm-model", envvar="PINCITE_LLM_MODEL", metavar="NAME", help="The model on that server.")
+    return click.option("--llm", envvar="PINCITE_LLM", metavar="URL", help=url)(name(command))
 
 
 _where_option = click.option(
@@ -97,6 +110,24 @@ _where_option = click.option(
 )
 _sync_option = click.option("--sync", "sync_first", is_flag=True, help="Update the index first.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+_HIT_FORMATS = ("text", "json", "jsonl", "markdown", "html", "csl")
+
+
+def _batch_options(command: Command) -> Command:
+    batch = (
+        'Answer the question on each line of FILE instead, or of each {"question", "id"?} in a .jsonl file; - is '
+        "stdin. Prints an object as --json does for each line, in order, with its id if it has one; one with an "
+        '"error" for a line that holds no question: exit code 2 if there are any, else 0, answered or not.'
+    )
+    output = "Add the lines of --batch to FILE; run again with the same options, it goes on where it was interrupted."
+    command = click.option("--output", type=click.Path(), metavar="FILE", help=output)(command)
+    return click.option("--batch", type=click.Path(), metavar="FILE", help=batch)(command)
+
+
+def _format_option(*more: str) -> Callable[[Command], Command]:
+    choices = click.Choice([*_HIT_FORMATS, *more])
+    text = "How to print it; csl is for Zotero and pandoc, annotations are the W3C's; --json is --format json."
+    return click.option("--format", "form", type=choices, default="text", help=text)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -108,13 +139,25 @@ def cli() -> None:
     pincite index articles/                     build or update the index
     pincite ask "who sits on the board?"        answer, with citations
     pincite search "board of the foundation"    passages, best first
+    pincite show articles/board.txt:12          a source, around a line
 
-    Exit codes: 0 answered or found, 1 no answer, 2 error.
+    The index is the folder .pincite beside what it indexes, found from any folder below. Answers go to stdout, all
+    else to stderr. Exit codes: 0 answered or found, 1 no answer, 2 error.
+
+    \b
+    Environment:
+      PINCITE_INDEX                the index, as --index
+      PINCITE_CACHE                where compiled models are kept
+      PINCITE_LLM, PINCITE_LLM_MODEL, PINCITE_LLM_KEY
+                                   a language model, as --llm and --llm-model
+      PINCITE_MILVUS_TOKEN         for an index in Milvus
+      NO_COLOR                     no colour
+      PINCITE_DEBUG                tracebacks of errors
     """
 
 
 @cli.command("index")
-@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.argument("sources", nargs=-1, type=click.Path(), metavar="[SOURCE]...")
 @_index_option
 @click.option(
     "--exclude", multiple=True, metavar="PATTERN", help="Leave out what matches, as in .gitignore (repeatable)."
@@ -138,9 +181,16 @@ def index_command(
 
     A SOURCE is a file, a folder (with its subfolders) or a .jsonl file with one {"_id", "title", "text"} a line. The
     index remembers its sources: without any, all of them are brought up to date; naming some adds or updates those.
+
+    \b
+    Examples:
+      pincite index articles/ corpus.jsonl
+      pincite index --exclude 'drafts/' --exclude '*.log' articles/
+      pincite index                       bring all sources up to date
+      pincite index --remove articles/old
     """
     from pincite.index import IndexNotFoundError, find_index
-    from pincite.index.build import sync
+    from pincite.index.location import sync_index
     from pincite.index.store import DEFAULT_FOLDER
     from pincite.qa.progress_bar import progress_bar
     from pincite.qa.render import report_json, report_text
@@ -153,7 +203,7 @@ def index_command(
                 raise
             folder = DEFAULT_FOLDER
     with progress_bar() as progress:
-        report = sync(
+        report = sync_index(
             folder,
             sources,
             exclude=exclude or None,
@@ -180,14 +230,20 @@ def index_command(
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object for each update, on a line.")
 def watch_command(folder: str | None, debounce: int, as_json: bool) -> None:
-    """Keep the index in step with its sources until Ctrl-C."""
+    """Keep the index in step with its sources until Ctrl-C.
+
+    \b
+    Example:
+      pincite watch --debounce 2000
+    """
     from dataclasses import replace
 
-    from pincite.index import Skipped, find_index
+    from pincite.index import Skipped
+    from pincite.index.location import index_folder
     from pincite.index.watch import Notice, watch
     from pincite.qa.render import report_json, report_text
 
-    path = folder or find_index()
+    path = index_folder(folder)
     told: set[Skipped] = set()
     is_news = is_first = True
     try:
@@ -212,14 +268,18 @@ def watch_command(folder: str | None, debounce: int, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("question", nargs=-1, required=True)
+@click.argument("question", nargs=-1)
 @_index_option
 @click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to read.")
 @click.option("--min-confidence", type=click.FloatRange(0, 1), help="Answer only from this confidence on.")
-@click.option("--all", "all_answers", is_flag=True, help="Show every answer found, not only the best.")
+@click.option("--all", "all_answers", is_flag=True, help="Show every answer found, or all that --llm says.")
+@click.option("--explain", "explained", is_flag=True, help="Show why each passage ranks where it does.")
 @_where_option
 @_sync_option
 @_models_option
+@_llm_options
+@_batch_options
+@_format_option("annotations")
 @_json_option
 @click.pass_context
 def ask(
@@ -229,40 +289,175 @@ def ask(
     k: int,
     min_confidence: float | None,
     all_answers: bool,
+    explained: bool,
     where: tuple[str, ...],
     sync_first: bool,
     reader: str | None,
     reranker: str | None,
+    llm: str | None,
+    llm_model: str | None,
+    batch: str | None,
+    output: str | None,
+    form: str,
     as_json: bool,
 ) -> None:
-    """Answer QUESTION with a quote and its citations."""
+    """Answer QUESTION, or each question in a file, with a quote and its citations.
+
+    \b
+    Examples:
+      pincite ask "who sits on the board?"
+      pincite ask --where 'author=*Roe' --where 'date>=2021' "who resigned?"
+      pincite ask --explain -k 5 "when was the bridge opened?"
+      pincite ask --format markdown "who sits on the board?" > answer.md
+      pincite ask --batch questions.txt --output answers.jsonl
+      pincite ask --llm http://localhost:11434/v1 --llm-model qwen3 "why did it close?"
+    """
     import time
     from dataclasses import replace
 
     started = time.perf_counter()
     from pincite.qa.reader import MIN_CONFIDENCE
-    from pincite.qa.render import answer_json, answer_text
 
+    form = "json" if as_json else form
+    _check_ask(question, batch, output, llm, form, explained)
+    text = " ".join(question)
     index = _open(folder, sync_first)
     opened = time.perf_counter()
     threshold = MIN_CONFIDENCE if min_confidence is None else min_confidence
     pipeline = _pipeline(index, reader, reranker)
-    answer = pipeline.ask(" ".join(question), k, min_confidence=threshold, read_all=all_answers, where=where)
+    if batch:
+        context.exit(_ask_batch(pipeline, batch, output, k, threshold, all_answers, where))
+    if llm:
+        code = _ask_model(
+            pipeline, text, llm, llm_model, k, min_confidence, where, form=form, all_sentences=all_answers
+        )
+        context.exit(code)
+    answer = pipeline.ask(text, k, min_confidence=threshold, read_all=all_answers, where=where)
     spent = {"open": 1000 * (opened - started)} | dict(answer.elapsed)
     answer = replace(answer, elapsed=spent | {"total": 1000 * (time.perf_counter() - started)})
-    if as_json:
-        _print_json(answer_json(answer, index.stats(), all_answers=all_answers))
+    _print_answer(pipeline, answer, form, all_answers, explained)
+    if not answer.hits:
+        _note_keys(index, where)
+    context.exit(_NO_ANSWER if answer.text is None else _ANSWERED)
+
+
+def _check_ask(
+    question: tuple[str, ...], batch: str | None, output: str | None, llm: str | None, form: str, explained: bool
+) -> None:
+    """Refuse options of `ask` that do not go together."""
+    if bool(question) == (batch is not None):
+        raise click.UsageError("Give either a QUESTION or --batch FILE.")
+    if output and not batch:
+        raise click.UsageError("--output goes with --batch.")
+    if batch and (llm or form not in ("text", "json", "jsonl")):
+        raise click.UsageError("--batch gives quotes, as JSON lines: without --llm (PINCITE_LLM) and other formats.")
+    if explained and (batch or llm or form not in ("text", "json")):
+        raise click.UsageError("--explain goes with one question and its quotes, as text or as JSON.")
+
+
+def _print_answer(pipeline: Pipeline, answer: Answer, form: str, all_answers: bool, explained: bool) -> None:
+    """Print an answer, or that there is none, and on stderr which sources have changed since."""
+    from pincite.qa.render import answer_json, answer_text
+
+    stats = pipeline.index.stats()
+    if form == "json" and explained:
+        from pincite.qa.explain import explain, explanation_json
+
+        explanations = explain(pipeline, answer.question, answer.hits)
+        body = answer_json(answer, stats, all_answers=all_answers)
+        _print_json(body | {"explanation": explanation_json(explanations)})
+    elif form != "text":
+        from pincite.qa.answer_formats import FORMATS
+
+        click.echo(FORMATS[form](answer, stats, all_answers=all_answers))
     elif answer.text is not None:
         click.echo(answer_text(answer, _style(sys.stdout), all_answers=all_answers))
     else:
         click.echo(f"The articles do not say (best guess below the threshold: {answer.confidence:.2f}).", err=True)
+    if form != "text":
+        return
+    if explained and answer.hits:
+        from pincite.qa.explain import explain, explanation_text
+
+        explanations = explain(pipeline, answer.question, answer.hits)
+        click.echo(("\n" if answer.text else "") + explanation_text(explanations, _style(sys.stdout)))
     places = [place for citation in answer.citations for place in (citation, *citation.also)]
     stale = {place.path for place in places if not place.verified}
-    if stale and not as_json:
+    if stale:
         _note(f"not as indexed any more: {', '.join(sorted(stale))}. Update: pincite index")
+
+
+def _ask_batch(
+    pipeline: Pipeline,
+    batch: str,
+    output: str | None,
+    k: int,
+    threshold: float,
+    all_answers: bool,
+    where: tuple[str, ...],
+) -> int:
+    """Answer the questions in a file and return the exit code."""
+    from pincite.qa.batch_files import answer_file
+    from pincite.qa.progress_bar import progress_bar
+    from pincite.qa.render import count
+
+    with ExitStack() as stack:
+        is_mixed = output is None and sys.stdout.isatty()
+        progress = None if is_mixed else stack.enter_context(progress_bar(2.0, "questions"))
+        errors = answer_file(
+            pipeline,
+            batch,
+            output,
+            click.echo,
+            progress,
+            k=k,
+            min_confidence=threshold,
+            all_answers=all_answers,
+            where=where,
+        )
+    if errors:
+        _note(f"{count(errors, 'line')} of {batch} held no question; the errors are in their places")
+    return _ERROR if errors else _ANSWERED
+
+
+def _ask_model(
+    pipeline: Pipeline,
+    question: str,
+    url: str,
+    name: str | None,
+    k: int,
+    min_support: float | None,
+    where: tuple[str, ...],
+    *,
+    form: str,
+    all_sentences: bool,
+) -> int:
+    """Print what a language model answers as far as the passages support it; return the exit code."""
+    from pincite.qa.generated import ask_model, generated_json, generated_text
+    from pincite.qa.language_model import language_model
+    from pincite.qa.support import MIN_SUPPORT
+
+    if not name:
+        raise click.UsageError("--llm needs a model of that server: --llm-model NAME.")
+    if form not in ("text", "json", "jsonl"):
+        raise click.UsageError(f"With --llm there is no --format {form}; text, json and jsonl say whose the words are.")
+    model = language_model(url, name)
+    if not model.is_local:
+        _note(f"warning: the question and passages of your articles are sent to {model.host}")
+    least = MIN_SUPPORT if min_support is None else min_support
+    generated = ask_model(pipeline, question, model, k, min_support=least, where=where)
+    answer = generated.answer
+    if form != "text":
+        _print_json(generated_json(generated, pipeline.index.stats()))
+    elif answer.text is not None or (all_sentences and generated.sentences):
+        click.echo(generated_text(generated, _style(sys.stdout), all_sentences=all_sentences))
+    if answer.text is None and form == "text":
+        dropped = len(generated.sentences)
+        said = f"{dropped} unsupported, shown by --all" if dropped else "none"
+        click.echo(f"The articles do not say, by the sentences of {name} that they support ({said}).", err=True)
     if not answer.hits:
-        _note_keys(index, where)
-    context.exit(_NO_ANSWER if answer.text is None else _ANSWERED)
+        _note_keys(pipeline.index, where)
+    return _NO_ANSWER if answer.text is None else _ANSWERED
 
 
 @cli.command()
@@ -278,6 +473,7 @@ def ask(
 @_where_option
 @_sync_option
 @_models_option
+@_format_option()
 @_json_option
 @click.pass_context
 def search(
@@ -290,16 +486,26 @@ def search(
     sync_first: bool,
     reader: str | None,
     reranker: str | None,
+    form: str,
     as_json: bool,
 ) -> None:
-    """Show the passages that fit QUERY best."""
-    from pincite.qa.render import hits_json, hits_text
+    """Show the passages that fit QUERY best.
+
+    \b
+    Examples:
+      pincite search "board of the foundation"
+      pincite search --mode sparse -k 30 --where 'path=reports/**' levee
+    """
+    from pincite.qa.render import hits_text
 
     text = " ".join(query)
     pipeline = _pipeline(_open(folder, sync_first), reader, reranker)
     hits = pipeline.search(text, k, mode=mode, where=where)  # type: ignore[arg-type]  # click checked it
-    if as_json:
-        _print_json(hits_json(text, hits))
+    if as_json or form != "text":
+        from pincite.qa.answer_formats import HIT_FORMATS
+
+        shown = HIT_FORMATS["json" if as_json else form](text, hits)
+        click.echo(shown, nl=bool(shown))
     elif hits:
         click.echo(hits_text(hits, _style(sys.stdout)))
     else:
@@ -309,7 +515,7 @@ def search(
     context.exit(_ANSWERED if hits else _NO_ANSWER)
 
 
-def _note_keys(index: Index, where: Sequence[str]) -> None:
+def _note_keys(index: SearchIndex, where: Sequence[str]) -> None:
     """Say why nothing was found: that no document has what a condition is about, or that none fits them all."""
     from pincite.index.filters import parse_wheres
 
@@ -323,7 +529,7 @@ def _note_keys(index: Index, where: Sequence[str]) -> None:
         _note(f"no document fits {' and '.join(map(str, conditions))}")
 
 
-def _pipeline(index: Index, reader: str | None, reranker: str | None) -> Pipeline:
+def _pipeline(index: SearchIndex, reader: str | None, reranker: str | None) -> Pipeline:
     from pincite.qa.pipeline import Pipeline
     from pincite.qa.reranker import load_reranker
     from pincite.qa.span_model import load_reader
@@ -333,6 +539,75 @@ def _pipeline(index: Index, reader: str | None, reranker: str | None) -> Pipelin
         reader=load_reader(reader) if reader else None,
         reranker=load_reranker(reranker) if reranker else None,
     )
+
+
+@cli.command("eval")
+@click.argument("questions", type=click.Path(), metavar="FILE")
+@_index_option
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to read.")
+@click.option("--min-confidence", type=click.FloatRange(0, 1), help="Count answers from this confidence on.")
+@click.option("--plot", type=click.Path(), metavar="FILE.svg|.png", help="Draw how sure and how right answers are.")
+@_where_option
+@_sync_option
+@_models_option
+@_json_option
+def eval_command(
+    questions: str,
+    folder: str | None,
+    k: int,
+    min_confidence: float | None,
+    plot: str | None,
+    where: tuple[str, ...],
+    sync_first: bool,
+    reader: str | None,
+    reranker: str | None,
+    as_json: bool,
+) -> None:
+    """Judge pincite by your own questions: are files found, answers right, confidences true?
+
+    FILE has an object a line (- is stdin): {"question": "Who ...?", "answers": ["Ann Lee", "Lee"], "files":
+    ["board.txt"]}. Any of the answers is right, and any of the files; either may be left out. "answers": [] says that
+    the articles do not say. Figures come with their 95 % interval, which is wide for few questions.
+
+    \b
+    Example:
+      pincite eval --plot calibration.svg questions.jsonl
+    """
+    from pincite.qa.evaluation import evaluate, read_expected
+    from pincite.qa.evaluation_text import evaluation_text
+    from pincite.qa.progress_bar import progress_bar
+    from pincite.qa.question_lines import opened
+    from pincite.qa.reader import MIN_CONFIDENCE
+
+    draw = _plotter(plot) if plot else None
+    threshold = MIN_CONFIDENCE if min_confidence is None else min_confidence
+    with opened(questions) as (stream, size), progress_bar(2.0, "questions") as progress:
+        expected = read_expected(stream, questions, _note)
+        pipeline = _pipeline(_open(folder, sync_first), reader, reranker)
+        scores = evaluate(pipeline, expected, size=size, k=k, min_confidence=threshold, where=where, progress=progress)
+    if scores["never_found"]:
+        _note(
+            f"not in the index, or never found: {', '.join(scores['never_found'][:_SHOWN_KEYS])}. Paths: pincite status"
+        )
+    if draw:
+        draw(scores["calibration"]["bins"])
+    if as_json:
+        _print_json(scores)
+    else:
+        click.echo(evaluation_text(scores))
+
+
+def _plotter(path: str) -> Callable[[Sequence[Json]], None]:
+    """Return what draws the plot, once it is sure that it can."""
+    from pincite.index import PinciteError
+
+    if not path.lower().endswith((".svg", ".png")):
+        raise click.UsageError("--plot takes a name that ends in .svg or .png.")
+    try:
+        from pincite.qa.calibration_plot import plot_calibration
+    except ModuleNotFoundError as error:
+        raise PinciteError('--plot needs matplotlib: pip install "pincite[plot]"') from error
+    return lambda bins: plot_calibration(bins, path)
 
 
 @cli.command("serve")
@@ -349,8 +624,14 @@ def _pipeline(index: Index, reader: str | None, reranker: str | None) -> Pipelin
     help="Update the index at the start and when the page asks for it, or never.",
 )
 def serve_command(folder: str | None, port: int, host: str, can_sync: bool) -> None:
-    """Give a page to ask on, and a JSON API, on this machine until Ctrl-C."""
-    from pincite.index import PinciteError, find_index
+    """Give a page to ask on, and a JSON API, on this machine until Ctrl-C.
+
+    \b
+    Example:
+      pincite serve --port 9000
+    """
+    from pincite.index import PinciteError
+    from pincite.index.location import index_folder
 
     try:
         from pincite.qa.server import address_of, create_app, listen, web_server
@@ -367,7 +648,7 @@ def serve_command(folder: str | None, port: int, host: str, can_sync: bool) -> N
         if "PINCITE_DEBUG" in os.environ:
             sys.excepthook(type(error), error, error.__traceback__)
 
-    path = folder or find_index()
+    path = index_folder(folder)
     live = LiveIndex(path, can_sync=can_sync, report=report)
     names = host_names(host)
     with listen(host, port) as listening:
@@ -380,11 +661,49 @@ def serve_command(folder: str | None, port: int, host: str, can_sync: bool) -> N
     _note("stopped; what was committed is kept")
 
 
+@cli.command("mcp")
+@_index_option
+@click.option(
+    "--sync/--no-sync", "can_sync", default=True, show_default=True, help="Update the index at the start, or never."
+)
+def mcp_command(folder: str | None, can_sync: bool) -> None:
+    """Answer programs that speak the Model Context Protocol, on stdin and stdout; they start this by themselves.
+
+    \b
+    Example:
+      pincite mcp --index articles/.pincite
+    """
+    from pincite.index import PinciteError
+    from pincite.index.location import index_folder
+
+    try:
+        from pincite.qa.mcp_server import serve_stdio
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"mcp", "mcp_types"}:
+            raise
+        raise PinciteError('`pincite mcp` needs mcp: pip install "pincite[mcp]"') from error
+    from pincite.qa.live_index import LiveIndex
+
+    def report(error: Exception) -> None:
+        _note(_explain(error))
+
+    path = index_folder(folder)
+    live = LiveIndex(path, can_sync=can_sync, report=report)
+    _note(f"{path} is served over MCP on stdin and stdout until stdin ends")
+    serve_stdio(live, sync_first=can_sync, report=report)
+
+
 @cli.command()
-@click.argument("place", metavar="PATH[:LINE]")
+@click.argument("place", type=click.Path(), metavar="PATH[:LINE]")
 @_index_option
 def show(place: str, folder: str | None) -> None:
-    """Show an indexed source, its passages marked, or the passage on a line of it."""
+    """Show an indexed source, its passages marked, or the passage on a line of it.
+
+    \b
+    Examples:
+      pincite show articles/board.txt
+      pincite show articles/board.txt:12
+    """
     from pincite.index import SourceError
     from pincite.qa.citations import line_and_column
     from pincite.qa.render import count, source_text
@@ -425,14 +744,17 @@ def _split_place(place: str) -> tuple[str, int | None]:
 @_index_option
 @_json_option
 def status(folder: str | None, as_json: bool) -> None:
-    """Show what the index holds, what was skipped and why, and what has changed since."""
-    from pincite.index.overview import overview
-    from pincite.index.survey import changes_since, look_at_sources
+    """Show what the index holds, what was skipped and why, and what has changed since.
+
+    \b
+    Example:
+      pincite status --json
+    """
+    from pincite.index.location import changes_and_overview
     from pincite.qa.render import stats_json, stats_text
 
     index = _open(folder)
-    survey = look_at_sources(index)
-    changes, held = changes_since(index, survey), overview(index, survey.skipped)
+    changes, held = changes_and_overview(index)
     if as_json:
         _print_json(stats_json(index.stats(), index.path, changes, held))
     else:
@@ -443,11 +765,18 @@ def status(folder: str | None, as_json: bool) -> None:
 @_index_option
 @click.pass_context
 def verify(context: click.Context, folder: str | None) -> None:
-    """Check every checksum, every span and every source; exit code 1 if only sources have changed, 2 for damage."""
+    """Check every checksum, every span and every source; exit code 1 if only sources have changed, 2 for damage.
+
+    \b
+    Example:
+      pincite verify --index articles/.pincite
+    """
+    from pincite.index import Index
     from pincite.index import verify as verify_index
+    from pincite.index.location import index_folder
     from pincite.qa.render import count, problem_text
 
-    index = _open(folder)
+    index = Index.open(index_folder(folder))
     damaged = stale = 0
     for problem in verify_index(index):
         click.echo(f"pincite: {problem_text(problem)}", err=True)
@@ -463,33 +792,80 @@ def verify(context: click.Context, folder: str | None) -> None:
     click.echo(f"{held}: all as written, all as in the sources")
 
 
+@cli.command("check")
+@click.argument("files", nargs=-1, required=True, type=click.Path(), metavar="FILE...")
+@_index_option
+@_json_option
+@click.pass_context
+def check_command(context: click.Context, files: tuple[str, ...], folder: str | None, as_json: bool) -> None:
+    """Say which citations of saved answers still hold; exit code 1 if some do not, 2 if a FILE cannot be read.
+
+    A FILE is what ask has printed with --format json, jsonl or annotations.
+
+    \b
+    Example:
+      pincite check answers.jsonl
+    """
+    from pincite.index import Index, SourceError
+    from pincite.index.location import index_folder
+    from pincite.qa.check import check, check_json, check_text
+    from pincite.qa.saved_answers import Saved, read_saved
+
+    index = Index.open(index_folder(folder))
+    saved: list[Saved] = []
+    unread = 0
+    for file in files:
+        try:
+            saved.extend(read_saved(file))
+        except SourceError as error:
+            _note(str(error))
+            unread += 1
+    checked = check(index, saved)
+    if as_json:
+        _print_json(check_json(checked))
+    elif checked or not unread:
+        click.echo(check_text(checked))
+    is_whole = all(one.status == "holds" for one in checked)
+    context.exit(_ERROR if unread else _ANSWERED if is_whole else _NO_ANSWER)
+
+
 @cli.command()
 @_index_option
 def compact(folder: str | None) -> None:
-    """Rewrite the index without what is gone from it; updates do so bit by bit by themselves."""
-    from pincite.index import Index, find_index
+    """Rewrite the index without what is gone from it; updates do so bit by bit by themselves.
+
+    \b
+    Example:
+      pincite compact
+    """
+    from pincite.index import Index
+    from pincite.index.location import index_folder
     from pincite.qa.render import size_text
 
-    path = folder or find_index()
+    path = index_folder(folder)
     before, after = Index.open(path).stats(), Index.compact(path).stats()
     click.echo(f"{size_text(before)} -> {size_text(after)}", err=True)
 
 
 @cli.command()
-@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.argument("sources", nargs=-1, type=click.Path(), metavar="[SOURCE]...")
 @_index_option
 @_json_option
 def repair(sources: tuple[str, ...], folder: str | None, as_json: bool) -> None:
     """Mend a damaged index from its sources; what is damaged is set aside, the rest is kept.
 
     SOURCEs need naming only where the list of them is itself damaged.
+
+    \b
+    Example:
+      pincite repair articles/
     """
-    from pincite.index import find_index
     from pincite.index import repair as repair_index
+    from pincite.index.location import index_folder
     from pincite.qa.progress_bar import progress_bar
     from pincite.qa.render import report_json, report_text
 
-    path = folder or find_index()
+    path = index_folder(folder)
     with progress_bar() as progress:
         report = repair_index(path, sources, progress=progress)
     if report is None:
@@ -500,8 +876,26 @@ def repair(sources: tuple[str, ...], folder: str | None, as_json: bool) -> None:
         click.echo(report_text(report, path), err=True)
 
 
-def _open(folder: str | None, sync_first: bool = False) -> Index:
-    from pincite.index import Index, IndexBusyError, find_index
+@cli.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """Print what lets SHELL complete pincite's commands and options.
+
+    \b
+    Examples:
+      eval "$(pincite completion bash)"                 for this shell; in ~/.bashrc, for all
+      pincite completion fish > ~/.config/fish/completions/pincite.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    completing = get_completion_class(shell)
+    assert completing
+    click.echo(completing(cli, {}, "pincite", "_PINCITE_COMPLETE").source())
+
+
+def _open(folder: str | None, sync_first: bool = False) -> SearchIndex:
+    from pincite.index import IndexBusyError, find_index
+    from pincite.index.location import open_index
 
     path = folder or find_index()
     if sync_first:
@@ -509,15 +903,15 @@ def _open(folder: str | None, sync_first: bool = False) -> Index:
             _bring_in_step(path)
         except IndexBusyError:
             _note(f"Another process is writing the index {path}; this is as of its last commit.")
-    return Index.open(path)
+    return open_index(path)
 
 
 def _bring_in_step(path: str, sources: Sequence[str] = ()) -> SyncReport:
-    from pincite.index.build import sync
+    from pincite.index.location import sync_index
     from pincite.qa.progress_bar import progress_bar
 
     with progress_bar(after=2.0) as progress:
-        return sync(path, sources, progress=progress)
+        return sync_index(path, sources, progress=progress)
 
 
 def _style(stream: object) -> Style:
@@ -528,8 +922,6 @@ def _style(stream: object) -> Style:
 
 
 def _print_json(body: Json) -> None:
-    import json
+    from pincite.qa.answer_formats import json_text
 
-    text = json.dumps(body, ensure_ascii=False)
-    # A name that is no UTF-8 holds halves of surrogate pairs; escaped, a program gets the very name back.
-    click.echo(re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text))
+    click.echo(json_text(body))

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from pincite.index import Index, Span
+from pincite.index import Span
+from pincite.index.interface import SearchIndex
 from pincite.index.sentences import Opening, Outline
 from pincite.index.terms import analyze
 from pincite.qa.retriever import Hit
@@ -38,7 +39,7 @@ class Sentence:
     is_furniture: bool
 
 
-def ask_words(index: Index, question: str) -> Asked:
+def ask_words(index: SearchIndex, question: str) -> Asked:
     """Return what a question asks by its words, weighted by the index."""
     terms = list(dict.fromkeys(analyze(question)))
     idf = dict(zip(terms, index.idf(terms).tolist(), strict=True))

@@ -10,22 +10,28 @@ import re
 import string
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
-from math import ceil, inf, log2
+from math import ceil, fsum, inf, log2, sqrt
 
 __all__ = [
+    "Bin",
+    "any_has_words",
     "auroc",
     "average_precision",
     "best_threshold",
+    "calibration_table",
     "exact_match",
     "expected_calibration_error",
     "f1",
+    "has_words",
     "mean_over_queries",
     "ndcg",
     "normalize_answer",
     "recall",
     "reciprocal_rank",
     "retrieval_scores",
+    "with_interval",
 ]
 
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
@@ -165,6 +171,21 @@ def f1(prediction: str, answers: Iterable[str]) -> float:
     return max(_f1(normalize_answer(prediction), answer) for answer in _normal_answers(answers))
 
 
+def has_words(text: str, answers: Iterable[str]) -> bool:
+    """Return whether the words of one of the answers stand in a row in a text, both normalised as SQuAD does.
+
+    >>> has_words("By then, the Mayor's brother had left.", ["mayors brother"]), has_words("a mayoress", ["mayor"])
+    (True, False)
+    """
+    whole = f" {normalize_answer(text)} "
+    return any(f" {words} " in whole for words in map(normalize_answer, answers) if words)
+
+
+def any_has_words(texts: Iterable[str], answers: Sequence[str]) -> bool:
+    """Return whether the words of one of the answers stand in a row in one of the texts."""
+    return any(has_words(text, answers) for text in texts)
+
+
 def auroc(scores: Sequence[float], labels: Sequence[bool]) -> float:
     """Return the area under the ROC curve: the chance that a positive scores above a negative, ties counting half.
 
@@ -242,12 +263,60 @@ def expected_calibration_error(confidences: Sequence[float], correct: Sequence[b
     >>> expected_calibration_error([0.75, 0.75], [True, False])
     0.25
     """
+    table = calibration_table(confidences, correct, bins=bins)
+    return sum(one.count * abs(one.confidence - one.right) for one in table) / len(confidences) if confidences else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The samples whose confidence is over `low` and at most `high`; `confidence` and `right` are their means."""
+
+    low: float
+    high: float
+    count: int
+    confidence: float
+    right: float
+
+
+def calibration_table(confidences: Sequence[float], correct: Sequence[bool], *, bins: int = 10) -> list[Bin]:
+    """Return the bins of a reliability diagram that are not empty, in order.
+
+    Args and raises: as of `expected_calibration_error`, whose bins these are.
+
+    >>> calibration_table([0.75, 0.75], [True, False], bins=4)
+    [Bin(low=0.5, high=0.75, count=2, confidence=0.75, right=0.5)]
+    """
     if not all(0 <= confidence <= 1 for confidence in confidences):
         raise ValueError("a confidence is not in [0, 1]")
-    surplus = [0.0] * bins
-    for confidence, is_correct in zip(confidences, correct, strict=True):
-        surplus[max(ceil(confidence * bins) - 1, 0)] += confidence - bool(is_correct)
-    return sum(map(abs, surplus)) / len(confidences) if confidences else 0.0
+    held: dict[int, list[tuple[float, bool]]] = {}
+    for pair in zip(confidences, correct, strict=True):
+        held.setdefault(max(ceil(pair[0] * bins) - 1, 0), []).append(pair)
+    table = []
+    for number, pairs in sorted(held.items()):
+        sure, right = (sum(map(float, column)) / len(pairs) for column in zip(*pairs, strict=True))
+        table.append(Bin(number / bins, (number + 1) / bins, len(pairs), sure, right))
+    return table
+
+
+def with_interval(values: Sequence[float]) -> tuple[float, float, float] | None:
+    """Return the mean of values in [0, 1] and the ends of its 95 % interval; None for no values.
+
+    The score interval of Wilson 1927, which is as wide as it should be where few values are all alike. One deviation:
+    values between 0 and 1 may be among them; the interval is too wide for these, as none of their mean vary more than
+    those that are 0 or 1.
+
+    >>> with_interval([True] * 30)
+    (1.0, 0.8865, 1.0)
+    """
+    if not values:
+        return None
+    n, mean = len(values), fsum(values) / len(values)
+    middle, half = mean + _Z**2 / (2 * n), _Z * sqrt(mean * (1 - mean) / n + (_Z / (2 * n)) ** 2)
+    low, high = ((middle + side) / (1 + _Z**2 / n) for side in (-half, half))
+    return round(mean, 4), round(max(low, 0.0), 4), round(min(high, 1.0), 4)
+
+
+_Z = 1.96  # standard deviations to either side that hold 95 % of a normal distribution
 
 
 def _f1(prediction: str, answer: str) -> float:

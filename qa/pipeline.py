@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pincite.index import Document, Evidence, Index, QuestionError, examine
+from pincite.index import Document, Evidence, QuestionError, examine
 from pincite.index.filters import Condition, parse_wheres
+from pincite.index.interface import SearchIndex
 from pincite.qa.answers import Answer, compose
 from pincite.qa.duplicates import fold
 from pincite.qa.reader import MIN_CONFIDENCE, RERANKED, ScoredSpan, measure, reranked, score
@@ -51,6 +52,7 @@ class Pipeline:
         reranker: orders the passages before they are read, such as a CrossEncoder; None for none.
 
     >>> import pathlib, tempfile
+    >>> from pincite.index import Index
     >>> folder = pathlib.Path(tempfile.mkdtemp())
     >>> _ = (folder / "club.txt").write_text("The club has met since 1987. Ann Lee chairs the chess club.")
     >>> answer = Pipeline(Index.sync(folder / ".pincite", [folder])).ask("Who chairs the chess club?")
@@ -60,7 +62,9 @@ class Pipeline:
     (1, 30, True)
     """
 
-    def __init__(self, index: Index, *, reader: SpanModel | None = None, reranker: Reranker | None = None) -> None:
+    def __init__(
+        self, index: SearchIndex, *, reader: SpanModel | None = None, reranker: Reranker | None = None
+    ) -> None:
         self.index = index
         self.reranker = reranker
         self._reader = reader
@@ -190,7 +194,7 @@ class Pipeline:
         return list(hits) if self.reranker is not None else reranked(hits, readings), spans
 
 
-def _source_of(index: Index) -> Callable[[Hit], tuple[Document, Evidence]]:
+def _source_of(index: SearchIndex) -> Callable[[Hit], tuple[Document, Evidence]]:
     """Return a function from a hit to its document and to what its file says now; each file is read once."""
     known: dict[str, tuple[Document, Evidence]] = {}
 

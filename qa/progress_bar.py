@@ -1,4 +1,4 @@
-"""How far a sync has come -> a bar on the terminal."""
+"""How far a sync, or a file of questions, has come -> a bar on the terminal."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ __all__ = ["progress_bar"]
 
 
 @contextmanager
-def progress_bar(after: float = 0.0) -> Iterator[Callable[[Progress], None] | None]:
+def progress_bar(after: float = 0.0, noun: str = "passages") -> Iterator[Callable[[Progress], None] | None]:
     """Show on a terminal, on stderr, what is passed on while this is open; give None where there is no terminal.
 
     Args:
         after: seconds in which nothing is shown yet, so that a short sync shows nothing at all.
+        noun: what is counted.
     """
     if not sys.stderr.isatty():
         yield None
         return
     started = time.monotonic()
     with ExitStack() as stack:
-        show: Callable[[Progress], None] | None = None if after else stack.enter_context(_bar(started))
+        show: Callable[[Progress], None] | None = None if after else stack.enter_context(_bar(started, noun))
 
         def pass_on(progress: Progress) -> None:
             nonlocal show
             if show is None and time.monotonic() - started >= after:
-                show = stack.enter_context(_bar(started))
+                show = stack.enter_context(_bar(started, noun))
             if show:
                 show(progress)
 
@@ -39,13 +40,13 @@ def progress_bar(after: float = 0.0) -> Iterator[Callable[[Progress], None] | No
 
 
 @contextmanager
-def _bar(started: float) -> Iterator[Callable[[Progress], None]]:
+def _bar(started: float, noun: str) -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
-        TextColumn("{task.fields[passages]} passages"),
+        TextColumn(f"{{task.fields[passages]}} {noun}"),
         BarColumn(),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}"),
@@ -57,13 +58,13 @@ def _bar(started: float) -> Iterator[Callable[[Progress], None]]:
         def show(progress: Progress) -> None:
             share = progress.bytes_read / progress.bytes_total if progress.bytes_total else 1.0
             expected = progress.passages_found / share if share else None
-            seconds = time.monotonic() - started
+            rate = progress.passages_done / max(time.monotonic() - started, 0.001)
             bar.update(
                 task,
                 completed=progress.passages_done,
                 total=expected,
                 passages=f"{progress.passages_done:,}",
-                rate=f"{progress.passages_done / seconds:.0f}/s" if seconds else "",
+                rate=f"{rate:.{0 if rate >= 10 else 1}f}/s",
             )
 
         yield show

@@ -12,7 +12,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from pincite.index import Index, Span
+from pincite.index import Span
+from pincite.index.interface import SearchIndex
 from pincite.index.sentences import Outline, outline
 from pincite.qa.features import Asked, Sentence, ask_words, covered, offers, sentence_around, sentences_of
 from pincite.qa.retriever import Hit
@@ -88,7 +89,7 @@ class Reading:
     features: Mapping[str, float]
 
 
-def measure(index: Index, model: SpanModel, question: str, hits: Sequence[Hit], best: float) -> list[Reading]:
+def measure(index: SearchIndex, model: SpanModel, question: str, hits: Sequence[Hit], best: float) -> list[Reading]:
     """Return the best spans of each passage with their features, in the order of the passages.
 
     Args:

@@ -6,7 +6,6 @@ never reach a terminal.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pincite.index.dates import iso_date
 from pincite.index.overview import Overview
 from pincite.qa.answers import Answer, independent
 from pincite.qa.citations import Citation, line_and_column
+from pincite.qa.links import file_of, web_link
 from pincite.qa.retriever import Hit
 
 __all__ = [
@@ -57,9 +57,7 @@ class Style:
         text = f"{printable(path)}:{line}" + (f":{column}" if column else "")
         if not self.colour:
             return text
-        is_file = "#" not in path or os.path.exists(path)
-        file = path if is_file else path.rpartition("#")[0]  # a record is path#id
-        uri = Path(file).absolute().as_uri()
+        uri = Path(file_of(path)).absolute().as_uri()
         return f"\x1b]8;;{uri}\x1b\\{self.paint(text, '36')}\x1b]8;;\x1b\\"
 
 
@@ -90,8 +88,8 @@ def _one_answer(text: str, confidence: float, citations: Sequence[Citation], sty
     lines = [style.paint(printable(text), "1"), style.paint(f"confidence {confidence:.2f}{agreed}", "2")]
     for number, citation in enumerate(citations, 1):
         place = style.place(citation.path, citation.line, citation.column)
-        source = style.paint(_source(citation.title, citation.author, citation.date), "2")
-        lines += ["", f"[{number}] {place}{_within(citation.unit, citation.mark)}  {source}"]
+        source = style.paint(byline(citation.title, citation.author, citation.date), "2")
+        lines += ["", f"[{number}] {place}{within(citation.unit, citation.mark)}  {source}"]
         if citation.sentence != citation.quote:
             lines.append(f"    {_marked(citation, style)}")
         if citation.problem:
@@ -103,7 +101,7 @@ def _one_answer(text: str, confidence: float, citations: Sequence[Citation], sty
 def _place_of(copy: Citation, style: Style) -> str:
     """Return where a copy of a cited sentence is, and why it is not verified."""
     problem = style.paint(f" (not verified: {printable(copy.problem)})", "33") if copy.problem else ""
-    return f"{style.place(copy.path, copy.line, copy.column)}{_within(copy.unit, copy.mark)}{problem}"
+    return f"{style.place(copy.path, copy.line, copy.column)}{within(copy.unit, copy.mark)}{problem}"
 
 
 def _also_in(places: Sequence[str]) -> list[str]:
@@ -113,7 +111,7 @@ def _also_in(places: Sequence[str]) -> list[str]:
     return [f"    also in {place}" for place in places[:_SHOWN_COPIES]] + more
 
 
-def _within(unit: str, mark: str) -> str:
+def within(unit: str, mark: str) -> str:
     """Return in which page, cell or the like something is, or at what time, to stand behind its line."""
     if not mark:
         return ""
@@ -121,23 +119,29 @@ def _within(unit: str, mark: str) -> str:
     return f", {printable(named)}"
 
 
-def _source(title: str, author: str, date: str) -> str:
+def byline(title: str, author: str, date: str) -> str:
     """Return what a document is called, who wrote it and when.
 
-    >>> _source("Harbour board named", "Jane Roe", "2021-05-17T10:30:00Z")
+    >>> byline("Harbour board named", "Jane Roe", "2021-05-17T10:30:00Z")
     'Harbour board named, by Jane Roe, 2021-05-17'
     """
     return printable(", ".join(filter(None, [title, author and f"by {author}", iso_date(date) or date])))
 
 
 def _marked(citation: Citation, style: Style) -> str:
+    before, quote, after = sentence_parts(citation)
+    marked = style.paint(quote, "1;32") if style.colour else f"«{quote}»"
+    return f"{before}{marked}{after}"
+
+
+def sentence_parts(citation: Citation) -> tuple[str, str, str]:
+    """Return what stands in the sentence before the quote, the quote, and what stands after it, each printable."""
     start = citation.span.start - citation.sentence_span.start
     end = citation.span.end - citation.sentence_span.start
     before, quote, after = citation.sentence[:start], citation.sentence[start:end], citation.sentence[end:]
-    marked = style.paint(printable(quote), "1;32") if style.colour else f"«{printable(quote)}»"
     left = " " if before[-1:].isspace() else ""
     right = " " if after[:1].isspace() else ""
-    return f"{printable(before)}{left}{marked}{right}{printable(after)}"
+    return printable(before) + left, printable(quote), right + printable(after)
 
 
 def answer_json(answer: Answer, stats: IndexStats, *, all_answers: bool = False) -> Json:
@@ -191,6 +195,7 @@ def _citation_json(citation: Citation) -> Json:
         "author": citation.author or None,
         "date": citation.date or None,
         "url": citation.url or None,
+        "link": web_link(citation),
     }
 
 
@@ -204,11 +209,11 @@ def hits_text(hits: Sequence[Hit], style: Style) -> str:
             if place is not None
         )
         note = style.paint(f"{hit.score:.3f}  ({found_by})", "2")
-        place = style.place(hit.path, hit.line) + _within(hit.unit, hit.mark)
-        source = _source(hit.title, hit.metadata.get("author", ""), hit.metadata.get("date", ""))
+        place = style.place(hit.path, hit.line) + within(hit.unit, hit.mark)
+        source = byline(hit.title, hit.metadata.get("author", ""), hit.metadata.get("date", ""))
         head = f"{rank:>2}. {place}  {source}  {note}"
         copies = {copy.path: copy for copy in reversed(hit.also)}  # the best passage of each
-        places = [style.place(copy.path, copy.line) + _within(copy.unit, copy.mark) for copy in copies.values()]
+        places = [style.place(copy.path, copy.line) + within(copy.unit, copy.mark) for copy in copies.values()]
         blocks.append("\n".join([head, f"    {printable(hit.passage.text)}", *_also_in(places[::-1])]))
     return "\n\n".join(blocks)
 

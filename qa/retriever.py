@@ -16,11 +16,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pincite.index import Index, Passage
+from pincite.index import Passage
 from pincite.index.filters import Condition, parse_wheres
+from pincite.index.interface import SearchIndex
 from pincite.index.terms import analyze
 
-__all__ = ["CANDIDATES", "DENSE_WEIGHT", "Hit", "Mode", "retrieve"]
+__all__ = ["CANDIDATES", "DENSE_WEIGHT", "Hit", "Mode", "parts_of_score", "retrieve"]
 
 Mode = Literal["dense", "sparse", "hybrid"]
 
@@ -45,6 +46,7 @@ class Hit:
         format: of what kind the document is; `unit`, `mark`: in which page or the like the passage begins.
         metadata: what the document says of itself.
         also: passages of other documents that say nothing else; see `duplicates.py`.
+        row: of the passage, in the index that was asked.
     """
 
     passage: Passage
@@ -59,10 +61,11 @@ class Hit:
     mark: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
     also: tuple[Hit, ...] = ()
+    row: int = field(default=-1, compare=False, repr=False)
 
 
 def retrieve(
-    index: Index,
+    index: SearchIndex,
     query: str,
     vector: NDArray[np.float32] | None,
     k: int,
@@ -118,6 +121,7 @@ def retrieve(
                 unit=standing.unit,
                 mark=standing.mark,
                 metadata=standing.metadata,
+                row=row,
             )
         )
     hits.sort(key=lambda hit: (-hit.score, hit.path, hit.passage.span))
@@ -125,16 +129,24 @@ def retrieve(
 
 
 def _fused(
-    index: Index, query: str, cosine: NDArray[np.float32] | None, bm25: NDArray[np.float32] | None
+    index: SearchIndex, query: str, cosine: NDArray[np.float32] | None, bm25: NDArray[np.float32] | None
 ) -> NDArray[np.float32]:
     """Return the score of each row: of one side as it is, of both as their weighted sum."""
     if cosine is None or bm25 is None:
         return cosine if cosine is not None else bm25 if bm25 is not None else np.zeros(0, np.float32)
+    meaning, words = parts_of_score(index, query, cosine, bm25)
+    return np.asarray(meaning + words, np.float32)
+
+
+def parts_of_score(
+    index: SearchIndex, query: str, cosine: NDArray[np.float32], bm25: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return what cosine and BM25 give to the hybrid score of each row, which is their sum; both of shape `(rows,)`."""
     unrelated = index.fingerprint.unrelated if index.fingerprint else 0.0
     nearness = (cosine - unrelated) / (1 - unrelated)
     most = float(index.idf(analyze(query)).sum())  # no passage has as much: BM25 of a term is below its idf
     share = np.sqrt(bm25 / most) if most > 0 else np.zeros_like(bm25)
-    return np.asarray(DENSE_WEIGHT * nearness + (1 - DENSE_WEIGHT) * share, np.float32)
+    return DENSE_WEIGHT * nearness, (1 - DENSE_WEIGHT) * share
 
 
 def _top(scores: NDArray[np.float32], k: int) -> NDArray[np.int64]:

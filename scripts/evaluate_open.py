@@ -16,11 +16,9 @@ from statistics import fmean
 from question_sets import Json, Question, QuestionSet, document_name, read_questions, sample
 
 from pincite.qa import Answer, Pipeline
-from pincite.qa.metrics import auroc, exact_match, expected_calibration_error, f1, normalize_answer
+from pincite.qa.evaluation import CITED, cited_sentences
+from pincite.qa.metrics import any_has_words, auroc, exact_match, expected_calibration_error, f1, has_words
 from pincite.qa.reader import MIN_CONFIDENCE
-
-CITED = 5
-"""Citations that are looked at for the answer's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,27 +146,6 @@ def cites_gold(asked: Asked) -> bool:
     """Return whether the first citation of an answer is in a document that the question is about."""
     citations = asked.answer.citations
     return bool(citations) and document_name(citations[0].path) in asked.question.gold
-
-
-def cited_sentences(answer: Answer) -> list[str]:
-    """Return the sentences around the citations of an answer, and then of its alternatives, the best first."""
-    every = (answer.citations, *(other.citations for other in answer.alternatives))
-    return [citation.sentence for citations in every for citation in citations]
-
-
-def any_has_words(texts: Sequence[str], answers: Sequence[str]) -> bool:
-    """Return whether the words of one of the answers stand in a row in one of the texts."""
-    return any(has_words(text, answers) for text in texts)
-
-
-def has_words(text: str, answers: Sequence[str]) -> bool:
-    """Return whether the words of one of the answers stand in a row in a text, both normalised as SQuAD does.
-
-    >>> has_words("By then, the Mayor's brother had left.", ["mayors brother"]), has_words("a mayoress", ["mayor"])
-    (True, False)
-    """
-    whole = f" {normalize_answer(text)} "
-    return any(f" {words} " in whole for words in map(normalize_answer, answers) if words)
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -10,24 +10,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from tests.qa.serving import (
-    error_of,
-    make_live,
-    serving,
-    write_articles,
-)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three articles that stay as they are."""
-    return write_articles(tmp_path_factory.mktemp("served"))
-
-
-@pytest.fixture(scope="module")
-def client(folder: Path) -> Iterator[TestClient]:
-    with serving(make_live(folder)) as client:
-        yield client
+from tests.qa.serving import error_of, make_live, serving
 
 
 def test_source_is_the_text_of_the_index_even_when_the_file_is_gone(articles: Path) -> None:

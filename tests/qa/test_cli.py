@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -70,13 +71,13 @@ def test_models_that_are_not_here_are_one_clear_line(library: Path, option: str)
 
 
 def test_full_search_orders_the_hybrid_hits_by_what_is_read(library: Path) -> None:
-    modes = ("hybrid", "full")
+    modes, one = ("hybrid", "full"), ("-k20", "--where", "path=seeds/who-governs-pytorch.txt")
     found = {
-        mode: json.loads(pincite("search", "--json", "--mode", mode, "-k20", "who sits?", cwd=library).stdout)["hits"]
+        mode: json.loads(pincite("search", "--json", "--mode", mode, "who sits?", *one, cwd=library).stdout)["hits"]
         for mode in modes
     }
     hybrid, full = ({(hit["path"], hit["start"]): hit["score"] for hit in found[mode]} for mode in modes)
-    assert hybrid.keys() == full.keys()
+    assert hybrid.keys() == full.keys() and hybrid != full
     assert all(full[place] >= score for place, score in hybrid.items())
     assert list(full.values()) == sorted(full.values(), reverse=True)
 
@@ -114,10 +115,10 @@ def test_ask_prints_text_without_escape_codes_into_a_pipe(library: Path) -> None
 
 
 def test_ask_abstains_with_exit_code_1(library: Path) -> None:
-    result = pincite("ask", "How do I bake sourdough bread at home?", cwd=library)
+    result = pincite("ask", "-k2", "How do I bake sourdough bread at home?", cwd=library)
     assert result.returncode == 1 and result.stdout == ""
     assert "do not say" in result.stderr
-    body = json.loads(pincite("ask", "--json", "How do I bake sourdough bread at home?", cwd=library).stdout)
+    body = json.loads(pincite("ask", "-k2", "--json", "How do I bake sourdough bread at home?", cwd=library).stdout)
     assert (body["answered"], body["answer"], body["citations"]) == (False, None, [])
 
 
@@ -131,8 +132,8 @@ def test_search_prints_hits_in_order(library: Path) -> None:
 
 
 def test_index_is_found_from_a_folder_below(library: Path) -> None:
-    body = json.loads(pincite("ask", "--json", "who sits on the board?", cwd=library / "seeds").stdout)
-    path = body["citations"][0]["path"]
+    body = json.loads(pincite("search", "--json", "who sits on the board?", cwd=library / "seeds").stdout)
+    path = body["hits"][0]["path"]
     assert (library / "seeds" / path).exists() and "/" not in path
 
 
@@ -189,7 +190,7 @@ def test_second_writer_is_refused(library: Path) -> None:
     with open(library / ".pincite" / "LOCK", "r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         one_error(pincite("index", cwd=library), "being written by process")
-        assert pincite("ask", "who sits on the board?", cwd=library).returncode == 0
+        assert pincite("search", "who sits on the board?", cwd=library).returncode == 0
 
 
 def test_damaged_index_is_one_line(tmp_path: Path) -> None:
@@ -230,10 +231,13 @@ def test_compact_says_what_it_saved(tmp_path: Path) -> None:
 def test_full_disk_is_one_line_and_keeps_the_index(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("Some article about ferries.")
     assert pincite("index", "a.txt", cwd=tmp_path).returncode == 0
-    (tmp_path / "b.txt").write_text("\n\n".join(f"Number {n} of many articles about ships." for n in range(400)))
-    limited = 'ulimit -f 16; exec "$0" -m pincite.qa index b.txt'
-    result = subprocess.run(["bash", "-c", limited, sys.executable], cwd=tmp_path, capture_output=True, text=True)
-    one_error(Result(result.returncode, result.stdout, result.stderr), "Cannot write the index", "intact")
+    (tmp_path / "b.txt").write_text("\n\n".join(f"Number {n} of many articles about ships." for n in range(150)))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 10, limits[1]))
+    try:
+        one_error(pincite("index", "b.txt", cwd=tmp_path), "Cannot write the index", "intact")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     body = json.loads(pincite("status", "--json", cwd=tmp_path).stdout)
     assert body["documents"] == 1 and body["generation"] == 1
     assert pincite("verify", cwd=tmp_path).returncode == 0
@@ -248,7 +252,7 @@ def test_folder_without_write_permission_is_one_line(tmp_path: Path) -> None:
 
 def test_unwritable_index_still_answers(library: Path) -> None:
     before = sorted((path.name, path.stat().st_mtime_ns) for path in (library / ".pincite").iterdir())
-    assert pincite("ask", "who sits on the board?", cwd=library).returncode == 0
+    assert pincite("ask", "-k1", "--min-confidence", "0", "who sits on the board?", cwd=library).returncode == 0
     assert sorted((path.name, path.stat().st_mtime_ns) for path in (library / ".pincite").iterdir()) == before
 
 
@@ -260,10 +264,11 @@ def test_module_runs_as_a_command_of_its_own(library: Path) -> None:
 
 
 def test_no_traceback_reaches_a_user(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pincite.index.Index.open", lambda path: 1 / 0)
+    monkeypatch.setattr("pincite.index.Index.open", lambda *_, **__: 1 / 0)
     one_error(pincite("ask", "who?", cwd=library), "ZeroDivisionError", "report")
 
 
+@pytest.mark.slow
 def test_closed_pipe_is_no_error_message(library: Path) -> None:
     command = f'"{sys.executable}" -m pincite.qa search -k 100 pytorch | head -c 10'
     result = subprocess.run(["bash", "-c", command], cwd=library, capture_output=True, text=True)

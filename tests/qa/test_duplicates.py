@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pincite.index import Index, Passage, Span
@@ -231,7 +231,6 @@ POOL = [
 ]
 
 
-@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(st.sampled_from("abcdef"), st.lists(st.sampled_from(POOL), min_size=1, max_size=6)), max_size=12
@@ -263,7 +262,6 @@ def test_each_hit_is_in_one_group_and_groups_do_not_depend_on_the_order(
             }
 
 
-@settings(max_examples=200)
 @given(st.text(st.sampled_from("ab1 .,-\n[](3)é\u0301ﬁß½−€–漢का\u00ad"), max_size=40))
 def test_wording_has_the_words_with_their_places(text: str) -> None:
     wording = Wording.of(text)

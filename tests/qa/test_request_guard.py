@@ -32,15 +32,7 @@ from tests.qa.serving import (
     on_a_port,
     serving,
     wait_until,
-    write_articles,
 )
-
-
-@pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """A client of a server on three articles that stay as they are."""
-    with serving(make_live(write_articles(tmp_path_factory.mktemp("served")))) as client:
-        yield client
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:1", "LOCALHOST:8765", "127.0.0.1", "[::1]:8765", "[::1]"])
