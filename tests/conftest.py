@@ -6,7 +6,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
@@ -15,12 +17,18 @@ import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
 
-from pincite.index import Vectors
-from pincite.qa.span_model import Window
+from pincite.index import Vectors, build, load_embedder, store, survey
+from pincite.qa import pipeline
+from pincite.qa.span_model import Window, load_reader
 
-# The same examples every time, and no failure for a slow machine.
+# The same examples every time, and no failure for a slow machine; fewer where nothing slow is to be run.
 settings.register_profile("pincite", deadline=None, derandomize=True)
-settings.load_profile("pincite")
+settings.register_profile("quick", settings.get_profile("pincite"), max_examples=30)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("quick" if config.getoption("markexpr") == "not slow" else "pincite")
+
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -115,6 +123,30 @@ def run_offline(program: str, tmp_path: Path, cache: Path) -> list[str]:
     assert not attempts.exists(), attempts.read_text()
     assert not (home / "intel").exists()  # where OpenVINO's telemetry keeps its identity
     return child.stdout.split()
+
+
+_REALTIME_COARSE = 5  # the clock of Linux that files are stamped by (clock_gettime(2))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting() -> Iterator[None]:
+    """Wait neither for the disk, as a simulated one shows what syncs are for, nor longer for a tick than it takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        if sys.platform == "linux":
+            patch.setattr(survey, "_TICK_NS", int(time.clock_getres(_REALTIME_COARSE) * 1e9))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def models_loaded_once() -> Iterator[None]:
+    """Keep the models that indexes and pipelines load by themselves, for the other tests in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        embedder_of = lru_cache(2)(load_embedder)
+        for module in (build, store):
+            patch.setattr(module, "load_embedder", embedder_of)
+        patch.setattr(pipeline, "load_reader", lru_cache(2)(load_reader))
+        yield
 
 
 @pytest.fixture

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import doctest
 import importlib
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from tests.test_public_api import modules
 
 
-@pytest.mark.parametrize("name", modules())
+def has_examples(name: str) -> bool:
+    found = find_spec(name)
+    return found is not None and ">>> " in Path(str(found.origin)).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if has_examples(name)])
 def test_examples_in_docstrings(name: str) -> None:
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
-    assert result.failed == 0
-
-
-def test_there_are_examples() -> None:
-    finder = doctest.DocTestFinder(exclude_empty=True)
-    examples = sum(len(test.examples) for name in modules() for test in finder.find(importlib.import_module(name)))
-    assert examples >= 15
+    assert result.attempted and not result.failed

@@ -31,7 +31,12 @@ def test_package_exports_exactly_its_public_names(package: ModuleType) -> None:
     assert list(package.__all__) == sorted(package.__all__)
 
 
-@pytest.mark.parametrize("name", modules())
+FRAMEWORKS = ("haystack", "langchain", "llamaindex")  # their imports take seconds
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.endswith(FRAMEWORKS)) for name in modules()]
+)
 def test_every_listed_name_exists_and_says_what_it_is(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__doc__

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
-import sys
 import sysconfig
+from collections.abc import Callable
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
+from io import StringIO
 from pathlib import Path
 
 import pytest
+
+from pincite.qa.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,33 +51,53 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_console_blocks_print_what_they_show(checkout: Path) -> None:
+def in_a_shell(command: str, folder: Path, given: str | None = None) -> str:
+    """Return what a command prints to either stream, given some input."""
+    result = subprocess.run(
+        command,
+        shell=True,
+        cwd=folder,
+        env=environment(),
+        input=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+    return result.stdout
+
+
+def in_this_process(command: str, folder: Path) -> str:
+    """Return the same, sooner: a command of pincite, be it the first of a pipe, needs no process of its own."""
+    own, pipe, others = command.partition(" | ")
+    name, *arguments = shlex.split(own)
+    if name != "pincite":
+        return in_a_shell(command, folder)
+    with chdir(folder), redirect_stdout(StringIO()) as printed, redirect_stderr(printed), suppress(SystemExit):
+        main(arguments)
+    return in_a_shell(others, folder, printed.getvalue()) if pipe else printed.getvalue()
+
+
+@pytest.mark.parametrize("run", [in_this_process, pytest.param(in_a_shell, marks=pytest.mark.slow)])
+def test_console_blocks_print_what_they_show(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, run: Callable[[str, Path], str]
+) -> None:
+    monkeypatch.delenv("PINCITE_INDEX", raising=False)
+    shutil.rmtree(checkout / ".pincite", ignore_errors=True)
     shown = 0
     for block in blocks("console"):
         for entry in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             command, _, expected = entry.partition("\n")
-            result = subprocess.run(
-                command,
-                shell=True,
-                cwd=checkout,
-                env=environment(),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                encoding="utf-8",
-            )
-            assert without_figures(result.stdout) == without_figures(expected), command
+            assert without_figures(run(command, checkout)) == without_figures(expected), command
             shown += 1
     assert shown >= 4
 
 
 def test_python_blocks_run(checkout: Path) -> None:
     for block in blocks("python"):
-        result = subprocess.run(
-            [sys.executable, "-c", block], cwd=checkout, env=environment(), capture_output=True, text=True
-        )
-        assert result.returncode == 0, result.stderr
-        assert "Nvidia" in result.stdout
+        with chdir(checkout), redirect_stdout(StringIO()) as printed:
+            exec(block, {})
+        assert "Nvidia" in printed.getvalue()
     assert blocks("python")
 
 

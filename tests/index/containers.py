@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+import pytest
+
 from pincite.index import Document, Index, Span, examine
 from pincite.index.extracted import Part
 from pincite.index.members import Reading
 from pincite.index.walk import Skipped
 from pincite.qa.citations import Citation, cite
 from tests.conftest import HashingEmbedder
-
-SAMPLES = Path(__file__).parents[1] / "samples"
 
 Reader = Callable[[IO[bytes], str], Iterator[Part | Skipped]]
 
@@ -29,11 +29,6 @@ def read(
     named = {part.record: part for part in parts}
     assert len(named) == len(parts), "two parts with one name"
     return named, [item for item in items if isinstance(item, Skipped)]
-
-
-def sample(name: str) -> bytes:
-    """Return the bytes of a sample."""
-    return (SAMPLES / name).read_bytes()
 
 
 def damaged(data: bytes, count: int) -> Iterator[bytes]:
@@ -52,7 +47,11 @@ def damaged(data: bytes, count: int) -> Iterator[bytes]:
         yield bytes(copy)
 
 
-def assert_bears_damage(reader: Reader, data: bytes, path: str, count: int = 150) -> None:
+some_and_many = pytest.mark.parametrize("count", [30, pytest.param(300, marks=pytest.mark.slow)])
+"""How many copies of a sample are damaged, at once and where there is time."""
+
+
+def assert_bears_damage(reader: Reader, data: bytes, path: str, count: int) -> None:
     """Assert that a reader gives parts with text, or a reason on one line, whatever happened to its file."""
     for copy in damaged(data, count):
         for item in reader(io.BytesIO(copy), path):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from random import Random
 
 from pincite.index import Index, Span, examine
 from pincite.index.sentences import split_sentences
@@ -18,6 +19,15 @@ SAMPLES = Path(__file__).parent.parent / "samples"
 
 def sample(name: str) -> bytes:
     return (SAMPLES / name).read_bytes()
+
+
+def spoiled(content: bytes, chance: Random, junk: Sequence[bytes], longest: int = 30) -> bytes:
+    """Return `content` with something else in a few of its places."""
+    changed = bytearray(content)
+    for _ in range(chance.choice([1, 3])):
+        place = chance.randrange(len(changed))
+        changed[place : place + chance.choice([0, 1, longest])] = chance.choice(junk)
+    return bytes(changed)
 
 
 def zipped(members: Mapping[str, str | bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:

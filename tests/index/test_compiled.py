@@ -61,6 +61,7 @@ def test_compiling_needs_no_network(tmp_path: Path) -> None:
     assert "torch" in printed
 
 
+@pytest.mark.slow
 def test_a_process_that_gave_its_embedders_back_can_still_be_signalled(
     embedder: CompiledEmbedder, tmp_path: Path
 ) -> None:
@@ -85,12 +86,12 @@ def test_vectors_are_unit_rows_whatever_the_text(embedder: CompiledEmbedder) -> 
 def test_a_vector_does_not_depend_on_its_batch(embedder: CompiledEmbedder) -> None:
     draw = random.Random(7)
     words = ["harbour", "gate", "board", "who", "meets", "in", "May", "and", "pays", "14", "pounds", "old,", "boat"]
-    texts = [" ".join(draw.choices(words, k=draw.choice([1, 3, 10, 40, 150, 400]))) for _ in range(48)]
+    texts = [" ".join(draw.choices(words, k=draw.choice([1, 3, 10, 40, 150, 400]))) for _ in range(24)]
     together = embedder.embed_passages(texts)
     backwards = embedder.embed_passages(texts[::-1])[::-1]
-    alone = np.array([embedder.embed_passages([text])[0] for text in texts[:12]])
+    alone = np.array([embedder.embed_passages([text])[0] for text in texts[:6]])
     assert (together * backwards).sum(axis=1).min() >= 0.999
-    assert (together[:12] * alone).sum(axis=1).min() >= 0.999
+    assert (together[:6] * alone).sum(axis=1).min() >= 0.999
 
 
 def test_texts_come_back_in_order_across_lots(embedder: CompiledEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:

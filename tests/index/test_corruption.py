@@ -103,7 +103,7 @@ def try_damages(sound: Path, embedder: HashingEmbedder, cases: int, seed: int, t
 
 
 def test_damage_never_gives_a_wrong_answer(sound: Path, embedder: HashingEmbedder, tmp_path: Path) -> None:
-    try_damages(sound, embedder, 120, 1, tmp_path)
+    try_damages(sound, embedder, 40, 1, tmp_path)
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pincite.index.decoding import decode, encoding_of
@@ -66,7 +66,6 @@ def test_a_long_line_is_decoded() -> None:
     assert encoding_of(b"x" * 3_000_000 + b"\xe9" + b" y" * 1_000_000).startswith(("cp125", "iso8859", "mac"))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_decoding_never_fails_and_is_repeatable(data: bytes) -> None:
     text, encoding = decode(data)
@@ -74,14 +73,12 @@ def test_decoding_never_fails_and_is_repeatable(data: bytes) -> None:
     text.encode("utf-8")  # no half of a surrogate pair, which neither tokenizers nor the index can hold
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(max_size=200), st.sampled_from(["utf-8-sig", "utf-16", "utf-32"]))
 def test_marked_unicode_comes_back_as_it_was(text: str, encoding: str) -> None:
     if encoding != "utf-16" or not text.startswith("\0"):  # a mark and a NUL in UTF-16 may be UTF-32
         assert decode(text.encode(encoding, "replace"))[0] == text.encode(encoding, "replace").decode(encoding)
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.text(st.characters(exclude_characters="\0\x1b\ufeff", codec="utf-8"), max_size=200))
 def test_utf_8_is_always_read_as_utf_8(text: str) -> None:
     assert decode(text.encode()) == (text, "utf-8")

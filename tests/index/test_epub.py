@@ -13,7 +13,7 @@ from pincite.index import epub, epub_chapters, zipped
 from pincite.index.epub import read_epub
 from pincite.index.extracted import Extracted, Mark, UnreadableError
 from tests.conftest import HashingEmbedder
-from tests.index.sample_files import citation, encrypted, members_of, repacked, sample
+from tests.index.sample_files import citation, encrypted, members_of, repacked, sample, spoiled
 from tests.index.sample_files import zipped as packed
 
 CONTAINER = '<container xmlns="urn:x"><rootfiles><rootfile full-path="OPS/book.opf"/></rootfiles></container>'
@@ -426,11 +426,6 @@ def test_no_damage_is_a_traceback() -> None:
     members = members_of(sample("epub-pandoc.epub"))
     for _ in range(80):
         name = chance.choice([name for name in members if name.endswith(("xhtml", "opf", "ncx", "container.xml"))])
-        content = bytearray(members[name])
-        for _ in range(chance.choice([1, 3])):
-            place = chance.randrange(len(content))
-            content[place : place + chance.choice([0, 1, 30])] = chance.choice(
-                [b"", b"<tr>", b"&x;", b"\0", b'"', b"<"]
-            )
+        content = spoiled(members[name], chance, [b"", b"<tr>", b"&x;", b"\0", b'"', b"<"])
         with suppress(UnreadableError):
-            read_epub(packed(members | {name: bytes(content)}))
+            read_epub(packed(members | {name: content}))

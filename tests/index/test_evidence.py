@@ -17,7 +17,7 @@ from pincite.index import Document, Index, evidence, examine, verify
 from pincite.index.evidence import Places
 from pincite.index.sources import SourceFile, find_files, open_regular, read_documents
 from tests.conftest import HashingEmbedder
-from tests.index.containers import sample
+from tests.index.sample_files import sample
 
 
 def rows(count: int) -> bytes:
@@ -160,10 +160,10 @@ def test_what_is_where_it_was_is_confirmed_without_reading_all(
 
 def test_a_record_of_a_corpus_is_found_by_its_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "c.jsonl"
-    path.write_bytes(b"".join(b'{"_id": "%d", "text": "Record of the harbour."}\n' % n for n in range(50_000)))
+    path.write_bytes(b"".join(b'{"_id": "%d", "text": "Record of the harbour."}\n' % n for n in range(10_000)))
     last = documents(path)[-1]
     reads = Reads(monkeypatch)
-    assert examine(last, str(path)).line == 50_000
+    assert examine(last, str(path)).line == 10_000
     assert reads.bytes < 200_000
 
 

@@ -35,18 +35,16 @@ def every_case(stage: Stage) -> Iterator[Mapping[int, str]]:
 
 
 def telling_cases(stage: Stage) -> Iterator[Mapping[int, str]]:
-    """Yield a case of each kind: in the middle of a file one write is as good as another, and a full disk as a broken.
-
-    A crash after an operation is one before the next.
-    """
+    """Yield a crash and an error at each operation, but only at the first write to a file, and torn, at its last."""
+    last = len(stage.operations) - 1
     for number, operation in enumerate(stage.operations):
-        if operation.kind == "write" and stage.operations[number - 1 : number + 2] == [operation] * 3:
+        if operation.kind == "write" and stage.operations[number - 1] == operation:
+            if number == last or stage.operations[number + 1] != operation:
+                yield {number: "torn write"}
             continue
         yield {number: "crash before"}
-        if operation.kind == "write":
-            yield {number: "torn write"}
         yield {number: ("ENOSPC", "EIO")[number % 2]}
-    yield {len(stage.operations) - 1: "crash after"}
+    yield {last: "crash after"}
 
 
 def _three_articles(place: Place) -> None:
@@ -138,7 +136,10 @@ def test_scenarios_do_what_their_names_say(
     assert len(segments) == after
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+QUICK = ("first sync", "change, addition and removal")
+
+
+@pytest.mark.parametrize("name", [*QUICK, "merge"])
 def test_a_fault_leaves_the_old_or_the_new_state_and_the_next_sync_succeeds(
     name: str, tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +156,9 @@ def test_every_fault_leaves_the_old_or_the_new_state_and_the_next_sync_succeeds(
     assert list(failures_of_operations(stage, every_case(stage))) == []
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SCENARIOS]
+)
 def test_a_power_cut_leaves_the_old_or_the_new_state_and_the_next_sync_succeeds(
     name: str, tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +176,7 @@ def _failed_first_syncs(stage: Stage) -> Iterator[tuple[int, int]]:
             yield number, len(simulated.operations)
 
 
+@pytest.mark.slow
 def test_a_failed_first_sync_that_dies_while_it_cleans_up_can_be_repeated(
     tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -246,6 +250,7 @@ SYNCS: dict[str, tuple[Ignored, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sync", SYNCS)
 def test_no_sync_could_be_left_out(
     sync: str, tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
@@ -266,6 +271,7 @@ def test_what_a_killed_writer_renamed_is_synced_before_it_is_built_upon(
     assert list(failures_of_operations(stage, [{renamed - 1: "crash after"}], ignored=ignored)) != []
 
 
+@pytest.mark.slow
 def test_a_failed_first_sync_could_not_be_cleaned_up_in_one_step(
     tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,6 +281,7 @@ def test_a_failed_first_sync_could_not_be_cleaned_up_in_one_step(
     assert next(failures_of_power(stage, {failed: "EIO"}, ignored=ignored), None) is not None
 
 
+@pytest.mark.slow
 def test_the_manifest_could_not_be_written_in_its_place(
     tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,6 +302,7 @@ def test_the_manifest_could_not_be_written_in_its_place(
     assert list(failures_of_operations(stage, in_manifest)) != []
 
 
+@pytest.mark.slow
 def test_a_merge_could_not_do_without_the_deletions_that_it_carries_over(
     tmp_path: Path, embedder: HashingEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pincite.index import Index, PinciteError, catalogue
@@ -62,7 +62,6 @@ def test_hundreds_of_conditions_are_refused_and_repeats_count_once() -> None:
         parse_wheres([f"year>{n}" for n in range(300)])
 
 
-@settings(max_examples=300)
 @given(st.text("ab*, ;", max_size=8), st.text("ab,; ", max_size=10))
 def test_stars_match_as_a_regular_expression_would(pattern: str, value: str) -> None:
     expression = ".*".join(map(re.escape, pattern.split("*")))
@@ -93,7 +92,6 @@ globs = st.lists(st.just("**") | names, min_size=1, max_size=5)
 paths = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=5)
 
 
-@settings(max_examples=300)
 @given(globs, paths, st.booleans())
 def test_globs_match_paths_as_in_a_gitignore(glob: list[str], path: list[str], leading: bool) -> None:
     text = "/" * leading + "/".join(glob)
@@ -277,7 +275,6 @@ def some_conditions() -> st.SearchStrategy[Condition]:
     return st.sampled_from(exact) | st.sampled_from(ordered)
 
 
-@settings(max_examples=150)
 @given(wanted=st.lists(some_conditions(), max_size=3))
 def test_documents_found_are_those_that_fit_one_by_one(
     corpus: tuple[Index, list[dict[str, str]]], wanted: list[Condition]
@@ -326,7 +323,6 @@ def test_paths_fit_as_shown_and_as_stored_and_records_behind_a_hash(
 texts = st.lists(st.sampled_from(["path", "date", "author", "=", "!=", "<", ">=", "*", "#", "/", "?", "2021", "-"]))
 
 
-@settings(max_examples=200)
 @given(texts.map("".join) | st.text(max_size=20) | st.text(st.characters(categories=["Cs", "Cc", "Nd"]), max_size=5))
 def test_any_text_is_a_condition_or_one_clear_line(corpus: tuple[Index, list[dict[str, str]]], text: str) -> None:
     for wanted in (text, f"path={text}", f"author!={text}", f"date<={text}"):

@@ -211,7 +211,7 @@ def contents(index: Index) -> list[tuple[str, str]]:
 
 
 QUIET = {"deadline": None, "derandomize": True, "suppress_health_check": list(HealthCheck)}
-Histories.TestCase.settings = settings(max_examples=8, stateful_step_count=20, **QUIET)  # type: ignore[arg-type]
+Histories.TestCase.settings = settings(max_examples=4, stateful_step_count=12, **QUIET)  # type: ignore[arg-type]
 TestHistories = Histories.TestCase
 
 

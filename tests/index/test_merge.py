@@ -75,7 +75,7 @@ def test_many_small_syncs_leave_few_segments_and_write_little(tmp_path: Path, em
     for n in range(100):
         (articles / f"{n}.txt").write_text(f"This is note {n}, of no more than one sentence.")
     Index.sync(tmp_path / "index", [articles], embedder=embedder)
-    for n in range(40):
+    for n in range(20):
         (articles / f"{n}.txt").write_text(f"This is note {n}, changed.")
         index = Index.sync(tmp_path / "index", [articles / f"{n}.txt"], embedder=embedder)
         assert len(index.segments) <= 8

@@ -266,13 +266,13 @@ def check(found: Extracted) -> None:
 
 
 def test_mangled_files_give_their_text_or_one_reason() -> None:
-    for seed in range(60):
+    for seed in range(20):
         check_mangled(seed)
 
 
 @pytest.mark.slow
 def test_many_mangled_files_give_their_text_or_one_reason() -> None:
-    for seed in range(60, 6000):
+    for seed in range(20, 6000):
         check_mangled(seed)
 
 
@@ -316,11 +316,19 @@ def make_worker(path: Path, monkeypatch: pytest.MonkeyPatch, when: str, what: st
             "import os; print('{\"pages\": 1}', flush=True); os.abort()",
             "page 1 cannot be read: pdfium stops (SIGABRT), perhaps for want of memory",
         ),
-        ("import sys; sys.exit(7)", "damaged, or made to harm: pdfium stops (status 7)"),
+        pytest.param(
+            "import sys; sys.exit(7)", "damaged, or made to harm: pdfium stops (status 7)", marks=pytest.mark.slow
+        ),
         ("print('{', flush=True)", "damaged, or made to harm: pdfium answers nonsense"),
-        ("print('[1, 2]', flush=True)", "damaged, or made to harm: pdfium answers nonsense"),
+        pytest.param(
+            "print('[1, 2]', flush=True)", "damaged, or made to harm: pdfium answers nonsense", marks=pytest.mark.slow
+        ),
         ('print(\'{"lines": [[1, 2, 3, 4, 5, 6]], "page": 0}\', flush=True)', "pdfium answers nonsense"),
-        ("while True: print('{}' * 9, end='')", "damaged, or made to harm: pdfium answers nonsense"),
+        pytest.param(
+            "while True: print('{}' * 9, end='')",
+            "damaged, or made to harm: pdfium answers nonsense",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_process_that_hangs_dies_or_talks_nonsense_costs_one_file(
@@ -340,7 +348,7 @@ def test_a_process_that_hangs_dies_or_talks_nonsense_costs_one_file(
     ("what", "why"),
     [
         ("os.abort()", "pdfium stops (SIGABRT), perhaps for want of memory"),
-        ("while True: pass", "more than 1 s needed"),
+        pytest.param("while True: pass", "more than 1 s needed", marks=pytest.mark.slow),
         ("raise MemoryError", "more than 1 GiB of memory needed"),
     ],
 )
@@ -366,6 +374,7 @@ def test_what_a_file_did_to_the_process_is_not_the_fault_of_the_next(
         assert report.notes == () and len(report.marks) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("afresh")
 def test_a_file_that_takes_too_long_is_read_up_to_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pdf_process, "_SECONDS", 1.5)
@@ -383,6 +392,7 @@ def test_more_text_than_memory_should_hold_is_left_out(monkeypatch: pytest.Monke
     assert report.notes[0].startswith("page 3 left out: the file has more text than")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("afresh")
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not bound the memory of a process")
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -461,7 +471,7 @@ if sys.argv[2] == "killed":
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-@pytest.mark.parametrize("end", ["done", "killed"])
+@pytest.mark.parametrize("end", [pytest.param("done", marks=pytest.mark.slow), "killed"])
 def test_the_process_ends_with_the_one_that_started_it(end: str) -> None:
     command = [sys.executable, "-c", LEAVING, str(SAMPLES / "pdf-open.pdf"), end]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)

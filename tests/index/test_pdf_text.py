@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pincite.index.pdf_lines import Line, clean_lines, title_of
@@ -202,7 +202,6 @@ LINES = st.builds(
 )
 
 
-@settings(max_examples=50)
 @given(st.lists(st.lists(LINES, max_size=12), max_size=5))
 def test_no_lines_are_an_error(pages: list[list[Line]]) -> None:
     found, marks = text_of(dict(enumerate(pages)))

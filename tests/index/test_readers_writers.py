@@ -20,7 +20,7 @@ from tests.index.children import Children, mount_privately
 from tests.index.faults import SimulatedDisk, image_of
 
 ARTICLES = 5
-LAST = 12
+LAST = 8
 
 _READ_ONLY, _BIND, _REMOUNT = 0x1, 0x1000, 0x20
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pincite.index.sentences import Opening, outline, split_sentences
@@ -97,7 +97,6 @@ NASTY = [
 texts = st.lists(st.sampled_from(NASTY) | st.text(max_size=5), max_size=40).map("".join)
 
 
-@settings(derandomize=True, max_examples=120, deadline=None)
 @given(texts)
 def test_every_character_is_in_one_sentence_and_no_white_space_around_it(text: str) -> None:
     spans = split_sentences(text)
@@ -111,7 +110,6 @@ def test_every_character_is_in_one_sentence_and_no_white_space_around_it(text: s
     assert spans == split_sentences(text)
 
 
-@settings(derandomize=True, max_examples=60, deadline=None)
 @given(texts)
 def test_upper_case_keeps_its_offsets(text: str) -> None:
     upper = text.upper()

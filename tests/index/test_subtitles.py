@@ -13,7 +13,7 @@ from pincite.index.extracted import Extracted, Mark, UnreadableError
 from pincite.index.sentences import split_sentences
 from pincite.index.subtitles import read_srt, read_vtt
 from tests.conftest import HashingEmbedder
-from tests.index.sample_files import citation, sample
+from tests.index.sample_files import citation, sample, spoiled
 
 
 def clock(seconds: float) -> str:
@@ -220,15 +220,15 @@ def test_how_many_lines_subtitles_may_have_is_limited(monkeypatch: pytest.Monkey
 
 
 HOSTILE = {
-    "one line": "x " * 1_000_000,
-    "opened tags": "<" * 1_000_000,
-    "opened voices": "<v " * 300_000,
-    "opened overrides": "{\\" * 500_000,
+    "one line": "x " * 200_000,
+    "opened tags": "<" * 200_000,
+    "opened voices": "<v " * 100_000,
+    "opened overrides": "{\\" * 200_000,
     "entities": "&amp" * 200_000 + "&#x110000;&#0;",
-    "clocks": "1:" * 500_000 + "-->",
-    "lines in a cue": "a\n" * 50_000 + "a",
-    "stops": ".'" * 500_000,
-    "names": "A" * 500_000,
+    "clocks": "1:" * 200_000 + "-->",
+    "lines in a cue": "a\n" * 15_000 + "a",
+    "stops": ".'" * 200_000,
+    "names": "A" * 200_000,
 }
 
 
@@ -243,12 +243,7 @@ def test_no_damage_is_a_traceback() -> None:
     chance = random.Random(17)
     for _ in range(200):
         name = chance.choice(["vtt-rolling.vtt", "vtt-speakers.vtt", "srt-talk.srt"])
-        content = bytearray(sample(name))
-        for _ in range(chance.choice([1, 5])):
-            place = chance.randrange(len(content))
-            content[place : place + chance.choice([0, 1, 30])] = chance.choice(
-                [b"", b"<", b"\n", b"-->", b"&", b"<v x>"]
-            )
+        content = spoiled(sample(name), chance, [b"", b"<", b"\n", b"-->", b"&", b"<v x>"])
         with suppress(UnreadableError):
-            found = read_vtt(bytes(content)) if name.startswith("vtt") else read_srt(bytes(content))
+            found = read_vtt(content) if name.startswith("vtt") else read_srt(content)
             assert all(found.text[mark.start : mark.start + 1].strip() for mark in found.marks)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pincite.index.titles import title_and_metadata
@@ -57,7 +57,6 @@ def test_metadata_comes_from_the_head() -> None:
     assert title_and_metadata(text, ".txt")[1] == {"author": "Jane Roe", "date": "2021-03-04"}
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.text(st.sampled_from("-=# \n:a'\"[]`~|>."), max_size=120), st.sampled_from([".md", ".rst", ".txt"]))
 def test_no_head_of_a_text_is_an_error(text: str, extension: str) -> None:
     title, metadata = title_and_metadata(text, extension)

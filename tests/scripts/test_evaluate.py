@@ -312,7 +312,7 @@ def test_retrieval_is_scored_in_each_mode(tmp_path: Path) -> None:
     assert few["documents"] == 2, "what was judged, relevant or not, and nothing besides"
 
 
-@pytest.mark.parametrize("module", [question_sets, evaluate_open, timing])
+@pytest.mark.parametrize("module", [question_sets, timing])
 def test_examples_in_docstrings(module: Any) -> None:
     result = doctest.testmod(module)
     assert result.attempted and not result.failed
