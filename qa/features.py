@@ -16,7 +16,17 @@ from pincite.index.sentences import Opening, Outline
 from pincite.index.terms import analyze
 from pincite.qa.retriever import Hit
 
-__all__ = ["Asked", "Sentence", "ask_words", "covered", "kind_asked", "offers", "sentence_around", "sentences_of"]
+__all__ = [
+    "Asked",
+    "Sentence",
+    "ask_words",
+    "covered",
+    "is_question",
+    "kind_asked",
+    "offers",
+    "sentence_around",
+    "sentences_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +155,22 @@ _OFFERED = {
 _OFFERS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _OFFERED.items()}
 _CAPITALISED = re.compile(r"(?<![\w'’])[A-Z][\w&-]*")
 _AFTER_NAME = re.compile(r"\s*(?:[A-Z]|,|['’]s\b|(?:and|is|was|has|had|said|says)\b)")
+
+
+_BEGINS_QUESTION = re.compile(
+    r"\W*(?:(?:about|at|by|for|from|in|of|on|since|to|until|with)\s+)?(?:who|whom|whose|what|which|when|where|why|how|is|are|"
+    r"was|were|do|does|did|can|could|has|have|had|will|would|should|name)\b",
+    re.IGNORECASE,
+)
+
+
+def is_question(text: str) -> bool:
+    """Return whether a text asks something, and is not a claim or a list of words.
+
+    >>> is_question("In which year did it open"), is_question("It opened?"), is_question("opening of the bridge")
+    (True, True, False)
+    """
+    return text.rstrip().endswith("?") or _BEGINS_QUESTION.match(text) is not None
 
 
 def kind_asked(question: str) -> str:

@@ -31,8 +31,9 @@ __all__ = ["MAX_WORDS", "Pipeline"]
 MAX_WORDS = 1_000
 """Longest question, in words; models read some 200 of them, so a longer one is a mistake."""
 
-DECISIVE = 0.9
-"""Confidence from which on no more passages are read."""
+DECISIVE = 0.5
+"""Confidence from which on no more passages are read: with one question in five of SQuAD's asked blind, and of 400 such
+questions none had another answer after reading all ten passages."""
 
 _FIRST = 2
 """Passages that are read first. Where any passages decide these do: a span of a lower one is confident only far ahead
@@ -191,7 +192,7 @@ class Pipeline:
         if others and not (spans and spans[0].confidence >= DECISIVE):
             readings += read(others)
             spans = score(readings)
-        return list(hits) if self.reranker is not None else reranked(hits, readings), spans
+        return list(hits) if self.reranker is not None else reranked(question, hits, readings), spans
 
 
 def _source_of(index: SearchIndex) -> Callable[[Hit], tuple[Document, Evidence]]:

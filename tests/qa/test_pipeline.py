@@ -97,12 +97,12 @@ def test_full_search_orders_more_hits_than_are_read(tmp_path: Path, embedder: Ha
     for n in range(RERANKED + 5):
         (tmp_path / f"{n:02}.txt").write_text(f"Keeper {n} keeps the lamp{' of the old light house by the sea' * n}.\n")
     index = Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
-    reader = NotingReader("lamp", "Keeper 9")
-    hits = Pipeline(index, reader=reader).search("lamp", RERANKED + 5, mode="full")
+    reader = NotingReader("which lamp?", "Keeper 9")
+    hits = Pipeline(index, reader=reader).search("which lamp?", RERANKED + 5, mode="full")
     assert len(reader.texts) == RERANKED
     assert {hit.path for hit in hits} == {str(path) for path in tmp_path.glob("*.txt")}
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    before = {hit.path: hit.score for hit in Pipeline(index).search("lamp", RERANKED + 5)}
+    before = {hit.path: hit.score for hit in Pipeline(index).search("which lamp?", RERANKED + 5)}
     gained = {Path(hit.path).name: hit.score - before[hit.path] for hit in hits}
     assert gained["09.txt"] == max(gained.values()) > 0.2
     assert sum(gain == 0 for gain in gained.values()) >= 5

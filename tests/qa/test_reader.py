@@ -84,7 +84,7 @@ def test_a_foreign_model_s_logits_may_be_of_any_size(articles: Path, embedder: H
     for margin, confidence in ((-1e6, 0.0), (1e6, 1.0)):
         extreme = replace(one, features={**one.features, "margin": margin})
         assert [span.confidence for span in score([extreme])] == [confidence]
-        assert all(np.isfinite(hit.score) for hit in reranked(hits, [extreme]))
+        assert all(np.isfinite(hit.score) for hit in reranked(question, hits, [extreme]))
 
 
 @pytest.mark.parametrize("question", ["who are they?", "???", "xyzzy plugh", "\U0001f600", "\x00", "why " * 500])
@@ -107,17 +107,32 @@ def test_parts_cover_every_word_and_offsets_are_those_of_the_text() -> None:
 def test_no_passages_no_spans(articles: Path, embedder: HashingEmbedder) -> None:
     index = Index.sync(articles.parent / ".pincite", [articles], embedder=embedder)
     assert score(measure(index, KnowingReader({"who?": ""}), "who?", [], 0.0)) == []
-    assert reranked([], []) == []
+    assert reranked("Who?", [], []) == []
 
 
 def test_a_passage_with_the_answer_rises_and_scores_stay_sorted(articles: Path, embedder: HashingEmbedder) -> None:
-    question = "house"
+    question = "which house?"
     index = Index.sync(articles.parent / ".pincite", [articles], embedder=embedder)
     hits = retrieve(index, question, embedder.embed_query(question), 10)
     assert hits[-1].path.endswith(("board.txt", "train.txt"))
     answer = hits[-1].passage.text.split()[3]
-    ranked = reranked(hits, measure(index, KnowingReader({question: answer}), question, hits, hits[0].score))
+    ranked = reranked(question, hits, measure(index, KnowingReader({question: answer}), question, hits, hits[0].score))
     gained = {hit.path: hit.score for hit in ranked}
     assert gained[hits[-1].path] > hits[-1].score
     assert [hit.score for hit in ranked] == sorted(gained.values(), reverse=True)
     assert {hit.path for hit in ranked} == {hit.path for hit in hits}
+
+
+def test_what_is_no_question_is_not_ordered_by_answers_and_hardly_what_has_none(
+    articles: Path, embedder: HashingEmbedder
+) -> None:
+    question = "When does the train leave?"
+    index, hits, _ = found(articles, embedder, question, "noon")
+    readings = measure(index, KnowingReader({question: "noon"}), question, hits, hits[0].score)
+    assert reranked("trains that leave", hits, readings) == hits
+    lower = [replace(one, features={**one.features, "margin": -9.0}) for one in readings]
+    gains = [
+        max(new.score - old.score for new in reranked(question, hits, found) for old in hits if new.path == old.path)
+        for found in (readings, lower)
+    ]
+    assert gains[0] > 100 * gains[1] > 0
