@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -397,24 +397,19 @@ def _ask_batch(
     where: tuple[str, ...],
 ) -> int:
     """Answer the questions in a file and return the exit code."""
-    from pincite.qa.batch_files import answer_file
+    from pincite.qa.ask_many import answer_file
     from pincite.qa.progress_bar import progress_bar
-    from pincite.qa.render import count
+    from pincite.qa.render import answer_json, count
 
-    with ExitStack() as stack:
-        is_mixed = output is None and sys.stdout.isatty()
-        progress = None if is_mixed else stack.enter_context(progress_bar(2.0, "questions"))
-        errors = answer_file(
-            pipeline,
-            batch,
-            output,
-            click.echo,
-            progress,
-            k=k,
-            min_confidence=threshold,
-            all_answers=all_answers,
-            where=where,
-        )
+    stats = pipeline.index.stats()
+
+    def ask(question: str) -> Json:
+        answer = pipeline.ask(question, k, min_confidence=threshold, read_all=all_answers, where=where)
+        return answer_json(answer, stats, all_answers=all_answers)
+
+    is_mixed = output is None and sys.stdout.isatty()
+    with nullcontext() if is_mixed else progress_bar(2.0, "questions") as progress:
+        errors = answer_file(ask, batch, output, click.echo, progress)
     if errors:
         _note(f"{count(errors, 'line')} of {batch} held no question; the errors are in their places")
     return _ERROR if errors else _ANSWERED
@@ -573,41 +568,23 @@ def eval_command(
     Example:
       pincite eval --plot calibration.svg questions.jsonl
     """
+    from pincite.qa.calibration_plot import plotter
     from pincite.qa.evaluation import evaluate, read_expected
     from pincite.qa.evaluation_text import evaluation_text
     from pincite.qa.progress_bar import progress_bar
-    from pincite.qa.question_lines import opened
     from pincite.qa.reader import MIN_CONFIDENCE
 
-    draw = _plotter(plot) if plot else None
+    draw = plotter(plot) if plot else None
     threshold = MIN_CONFIDENCE if min_confidence is None else min_confidence
-    with opened(questions) as (stream, size), progress_bar(2.0, "questions") as progress:
-        expected = read_expected(stream, questions, _note)
-        pipeline = _pipeline(_open(folder, sync_first), reader, reranker)
-        scores = evaluate(pipeline, expected, size=size, k=k, min_confidence=threshold, where=where, progress=progress)
-    if scores["never_found"]:
-        _note(
-            f"not in the index, or never found: {', '.join(scores['never_found'][:_SHOWN_KEYS])}. Paths: pincite status"
-        )
+    pipeline, expected = _pipeline(_open(folder, sync_first), reader, reranker), read_expected(questions, _note)
+    with progress_bar(2.0, "questions") as progress:
+        scores = evaluate(pipeline, expected, k=k, min_confidence=threshold, where=where, progress=progress)
     if draw:
         draw(scores["calibration"]["bins"])
     if as_json:
         _print_json(scores)
     else:
         click.echo(evaluation_text(scores))
-
-
-def _plotter(path: str) -> Callable[[Sequence[Json]], None]:
-    """Return what draws the plot, once it is sure that it can."""
-    from pincite.index import PinciteError
-
-    if not path.lower().endswith((".svg", ".png")):
-        raise click.UsageError("--plot takes a name that ends in .svg or .png.")
-    try:
-        from pincite.qa.calibration_plot import plot_calibration
-    except ModuleNotFoundError as error:
-        raise PinciteError('--plot needs matplotlib: pip install "pincite[plot]"') from error
-    return lambda bins: plot_calibration(bins, path)
 
 
 @cli.command("serve")
@@ -806,27 +783,18 @@ def check_command(context: click.Context, files: tuple[str, ...], folder: str | 
     Example:
       pincite check answers.jsonl
     """
-    from pincite.index import Index, SourceError
+    from pincite.index import Index
     from pincite.index.location import index_folder
     from pincite.qa.check import check, check_json, check_text
-    from pincite.qa.saved_answers import Saved, read_saved
+    from pincite.qa.saved_answers import read_saved
 
     index = Index.open(index_folder(folder))
-    saved: list[Saved] = []
-    unread = 0
-    for file in files:
-        try:
-            saved.extend(read_saved(file))
-        except SourceError as error:
-            _note(str(error))
-            unread += 1
-    checked = check(index, saved)
+    checked = check(index, [one for file in files for one in read_saved(file)])
     if as_json:
         _print_json(check_json(checked))
-    elif checked or not unread:
+    else:
         click.echo(check_text(checked))
-    is_whole = all(one.status == "holds" for one in checked)
-    context.exit(_ERROR if unread else _ANSWERED if is_whole else _NO_ANSWER)
+    context.exit(_ANSWERED if all(one.status == "holds" for one in checked) else _NO_ANSWER)
 
 
 @cli.command()

@@ -7,13 +7,11 @@ called right if its F1 with an expected one is over 0.5: people seldom word an a
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from math import floor
-from statistics import fmean, quantiles
-from typing import IO, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from pincite.index.build import Progress
 from pincite.index.errors import SourceError
@@ -22,7 +20,7 @@ from pincite.qa import metrics
 from pincite.qa.answers import Answer
 from pincite.qa.ask_many import in_order
 from pincite.qa.pipeline import Pipeline
-from pincite.qa.question_lines import parse_object, sound_lines, sound_question
+from pincite.qa.question_lines import Position, parse_object, read_lines, sound_question
 from pincite.qa.retriever import Hit
 
 __all__ = ["CITED", "Expected", "Figure", "cited_sentences", "evaluate", "read_expected"]
@@ -33,83 +31,60 @@ CITED = 5
 _RANKED = 100
 """Passages by which files are ranked; of ten different files there are next to always some in them."""
 
-_RESAMPLES = 200
-
 Figure: TypeAlias = tuple[float, float, float]
 """A mean and the ends of its 95 % interval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A question, what answers it and which files say so: None and () where that is not known; `end` as in `Asked`."""
+    """A question, what answers it (None if that is not known, () if nothing does) and which files say so."""
 
     question: str
-    answers: tuple[str, ...]
+    answers: tuple[str, ...] | None
     files: tuple[str, ...]
-    is_answerable: bool | None
-    end: int = 0
+    end: Position
 
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a question gave, made to answer."""
+    """What a question gave, made to answer, and its figures; `found` are the expected files among the passages."""
 
     expected: Expected
     confidence: float
-    text: str
-    ranking: tuple[str, ...]
-    cites_file: bool
-    in_citations: bool
-
-    @property
-    def f1(self) -> float:
-        return metrics.f1(self.text, self.expected.answers) if self.expected.answers else 0.0
-
-    def given(self, threshold: float) -> str:
-        """The answer that the question has at a threshold; the empty one if it is declined."""
-        return self.text if self.confidence >= threshold else ""
+    is_right: bool
+    figures: dict[str, float]
+    file_figures: dict[str, float]
+    found: tuple[str, ...]
 
 
-def read_expected(stream: IO[bytes], path: str, report: Callable[[str], None]) -> Iterator[Expected]:
-    """Yield the questions of a `.jsonl` file of `{"question", "answers"?, "files"?, "answerable"?}`.
+def read_expected(path: str, report: Callable[[str], None]) -> Iterator[Expected]:
+    """Yield the questions of a `.jsonl` file of `{"question", "answers"?, "files"?}`; no answers: there is none.
 
-    No answers say that there is none, unless the line says "answerable". Lines of no use are reported and left out.
+    Lines of no use are reported and left out.
 
     Raises:
-        SourceError: the file cannot be read on.
+        SourceError: the file cannot be read.
     """
-    end = 0
-    for number, (line, size) in enumerate(sound_lines(stream, path), 1):
-        end += size
+    for number, (line, end) in enumerate(read_lines(path), 1):
         try:
-            yield _expected(line, end)
+            row = parse_object(line)
+            yield _expected(row, end)
         except ValueError as error:
             report(f"{path}:{number}: {error}; left out")
 
 
-def _expected(line: bytes | None, end: int) -> Expected:
-    row = parse_object(line)
+def _expected(row: dict[str, Any], end: Position) -> Expected:
     question = sound_question(row.get("question"))
-    answers, files = _strings(row, "answers"), _strings(row, "files") or ()
-    answerable = row.get("answerable")
-    if not isinstance(answerable, bool | None):
-        raise ValueError('its "answerable" is neither true nor false')
-    if answerable is None and answers is not None:
-        answerable = bool(answers)
-        if files and not answers:
-            raise ValueError('it has "files" and no answer: leave "answers" out, or say "answerable"')
-    if answerable is False and answers:
-        raise ValueError('it has answers and is not "answerable"')
-    if answerable is not False and not answers and not files:
-        raise ValueError('it has neither "answers" nor "files"')
+    answers, files = (_strings(row, key) for key in ("answers", "files"))
+    if not answers and (answers is None) != bool(files):
+        raise ValueError('it needs "answers" or "files", or "answers": [] and no "files" if there is no answer')
     if answers and not any(map(metrics.normalize_answer, answers)):
         raise ValueError("its answers have no words")
-    return Expected(question, answers or (), files if answerable is not False else (), answerable, end)
+    return Expected(question, answers, files or (), end)
 
 
 def _strings(row: dict[str, Any], key: str) -> tuple[str, ...] | None:
-    value = row.get(key)
-    values = [value] if isinstance(value, str) else value
+    values = row.get(key)
     if values is None:
         return None
     if not isinstance(values, list) or not all(isinstance(one, str) and one.strip() for one in values):
@@ -121,7 +96,6 @@ def evaluate(
     pipeline: Pipeline,
     expected: Iterable[Expected],
     *,
-    size: int = 0,
     k: int = 10,
     min_confidence: float,
     where: str | Sequence[str | Condition] = (),
@@ -129,60 +103,70 @@ def evaluate(
 ) -> dict[str, Any]:
     """Return the figures that `pincite eval --json` prints; a mean is a `Figure`, None if no question tells it.
 
-    Args:
-        pipeline: answers.
-        expected: the questions.
-        size: bytes of their file, for `progress`.
-        k: passages to read.
-        min_confidence: below, there is no answer.
-        where: as for `Pipeline.ask`.
-        progress: told how far it has come.
+    Args: as of `Pipeline.ask`; `progress` is told how far it has come, if the questions are in a file.
 
     Raises:
         SourceError: there is no question.
         QuestionError: a condition cannot be read.
     """
-    outcomes = []
-    for outcome in in_order(partial(_judge, pipeline, k, parse_wheres(where)), expected):
-        outcomes.append(outcome)
-        if progress and size:
-            progress(Progress(outcome.expected.end, size, len(outcomes), len(outcomes)))
+    outcomes: list[_Outcome] = []
+    for one in in_order(partial(_judge, pipeline, k, min_confidence, parse_wheres(where)), expected):
+        outcomes.append(one)
+        if progress and one.expected.end[1]:
+            progress(Progress(*one.expected.end, len(outcomes), len(outcomes)))
     if not outcomes:
         raise SourceError('No question to evaluate. A line of them: {"question": "...", "answers": ["..."]}')
     stats = pipeline.index.stats()
-    filed = [one for one in outcomes if one.expected.files]
-    worded = [one for one in outcomes if one.expected.answers]
-    unanswerable = [one for one in outcomes if one.expected.is_answerable is False]
+    told = [one for one in outcomes if one.expected.answers is not None]
+    sure, right = [one.confidence for one in told], [one.is_right for one in told]
+    found = {name for one in outcomes for name in one.found}
+    lost = dict.fromkeys(name for one in outcomes for name in one.expected.files if name not in found)
     return {
         "questions": len(outcomes),
         "documents": stats.documents,
         "passages": stats.passages,
         "k": k,
         "min_confidence": min_confidence,
-        "retrieval": _retrieval(filed),
-        "answers": _answers(worded, min_confidence),
-        "unanswerable": {
-            "questions": len(unanswerable),
-            "declined": metrics.with_interval([not one.given(min_confidence) for one in unanswerable]),
+        "retrieval": _means([one.file_figures for one in outcomes if one.expected.files]),
+        "answers": _means([one.figures for one in told if one.expected.answers]),
+        "unanswerable": _means(
+            [{"declined": one.confidence < min_confidence} for one in told if not one.expected.answers]
+        ),
+        "calibration": {
+            "questions": len(told),
+            "ECE": round(metrics.expected_calibration_error(sure, right), 4),
+            "bins": [asdict(one) for one in metrics.calibration_table(sure, right)],
         },
-        "calibration": _calibration(worded + unanswerable),
-        "threshold": _threshold(worded + unanswerable, min_confidence),
-        "never_found": _never_found(pipeline, filed),
+        "threshold": _threshold(told, min_confidence),
+        "never_found": list(lost),
     }
 
 
-def _judge(pipeline: Pipeline, k: int, where: Sequence[Condition], one: Expected) -> _Outcome:
+def _judge(pipeline: Pipeline, k: int, threshold: float, where: Sequence[Condition], one: Expected) -> _Outcome:
     answer = pipeline.ask(one.question, k, min_confidence=0.0, where=where)
     hits = pipeline.search(one.question, max(k, _RANKED), where=where) if one.files else []
+    ranking = list(dict.fromkeys(name for hit in hits for name in _named(hit, one.files)))
+    first = metrics.reciprocal_rank(ranking, dict.fromkeys(one.files, 1))
     cited = [place.path for citation in answer.citations[:1] for place in (citation, *citation.also)]
-    return _Outcome(
-        expected=one,
-        confidence=answer.confidence,
-        text=answer.text or "",
-        ranking=tuple(dict.fromkeys(name for hit in hits for name in _named(hit, one.files))),
-        cites_file=any(_is_of(name, path) for name in one.files for path in cited),
-        in_citations=metrics.any_has_words(cited_sentences(answer)[:CITED], one.answers),
-    )
+    file_figures = {f"hit@{k}": float(first >= 1 / k) for k in (1, 5, 10)} | {
+        "MRR@10": first,
+        "nDCG@10": metrics.ndcg(ranking, dict.fromkeys(one.files, 1)),
+        "right_file_cited": any(_is_of(name, path) for name in one.files for path in cited),
+    }
+    best, answers = answer.text or "", one.answers or ()
+    text = best if answer.confidence >= threshold else ""
+    is_right = bool(answers) and metrics.f1(best, answers) > 0.5
+    figures = {
+        "EM": metrics.exact_match(text, answers),
+        "F1": metrics.f1(text, answers),
+        "right": bool(text) and is_right,
+        "wrong": bool(text) and not is_right,
+        "declined": not text,
+        "words_in_answer": metrics.has_words(best, answers),
+        f"words_in_{CITED}_citations": metrics.any_has_words(cited_sentences(answer)[:CITED], answers),
+    }
+    found = tuple(name for name in ranking if name in one.files)
+    return _Outcome(one, answer.confidence, is_right, figures, file_figures, found)
 
 
 def cited_sentences(answer: Answer) -> list[str]:
@@ -203,69 +187,18 @@ def _is_of(name: str, path: str) -> bool:
     return any(os.path.abspath(one) == own or one.endswith(end) for one in (path, path.rpartition("#")[0]) if one)
 
 
-def _retrieval(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
-    judged = [(one.ranking, dict.fromkeys(one.expected.files, 1)) for one in outcomes]
-    first = [metrics.reciprocal_rank(*one) for one in judged]
-    figures = {f"hit@{k}": metrics.with_interval([score >= 1 / k for score in first]) for k in (1, 5, 10)}
-    figures["MRR@10"] = metrics.with_interval(first)
-    figures["nDCG@10"] = metrics.with_interval([metrics.ndcg(*one) for one in judged])
-    return {"questions": len(outcomes)} | figures
-
-
-def _answers(outcomes: Sequence[_Outcome], threshold: float) -> dict[str, Any]:
-    given = [one.given(threshold) for one in outcomes]
-    answers = [one.expected.answers for one in outcomes]
-    filed = [one for one in outcomes if one.expected.files]
-    rows: dict[str, list[Any]] = {  # Any: bool or float
-        "EM": list(map(metrics.exact_match, given, answers)),
-        "F1": list(map(metrics.f1, given, answers)),
-        "right": [one.f1 > 0.5 and bool(text) for one, text in zip(outcomes, given, strict=True)],
-        "wrong": [one.f1 <= 0.5 and bool(text) for one, text in zip(outcomes, given, strict=True)],
-        "declined": [not text for text in given],
-        "words_in_answer": [metrics.has_words(one.text, one.expected.answers) for one in outcomes],
-        f"words_in_{CITED}_citations": [one.in_citations for one in outcomes],
-        "right_file_cited": [one.cites_file for one in filed],
-    }
-    figures = {name: metrics.with_interval(values) for name, values in rows.items()}
-    return {"questions": len(outcomes)} | figures
-
-
-def _calibration(outcomes: Sequence[_Outcome]) -> dict[str, Any]:
-    """Return the calibration error, and what chance alone would make of it if every confidence were exact."""
-    confidences, right = [one.confidence for one in outcomes], [one.f1 > 0.5 for one in outcomes]
-    ece, rng = metrics.expected_calibration_error, random.Random(0)
-    chance = [ece(confidences, [rng.random() < one for one in confidences]) for _ in range(_RESAMPLES)]
-    return {
-        "questions": len(outcomes),
-        "ECE": round(ece(confidences, right), 4),
-        "ECE_of_exact_confidences": round(fmean(chance), 4),
-        "bins": [asdict(one) for one in metrics.calibration_table(confidences, right)],
-    }
+def _means(rows: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Return how many questions there are, and the mean of each of their figures with its interval."""
+    names = rows[0] if rows else ()
+    return {"questions": len(rows)} | {name: metrics.with_interval([row[name] for row in rows]) for name in names}
 
 
 def _threshold(outcomes: Sequence[_Outcome], current: float) -> dict[str, Any]:
     """Return which threshold gives most questions what they should have: a right answer, or none if there is none."""
-    rows = [(one.confidence, float(one.f1 > 0.5), bool(one.expected.answers)) for one in outcomes]
-
-    def best_of(chosen: Sequence[tuple[float, float, bool]]) -> float:
-        return min(metrics.best_threshold(*zip(*chosen, strict=True))[1], 1.0) if chosen else 0.0
+    rows = [(one.confidence, float(one.is_right), bool(one.expected.answers)) for one in outcomes]
+    best = floor(1e4 * min(metrics.best_threshold(*zip(*rows, strict=True))[1], 1.0)) / 1e4 if rows else 0.0
 
     def at(threshold: float) -> Figure | None:
         return metrics.with_interval([right if sure >= threshold else not has for sure, right, has in rows])
 
-    best, rng = best_of(rows), random.Random(0)
-    resampled = sorted(best_of(rng.choices(rows, k=len(rows)) if rows else []) for _ in range(_RESAMPLES))
-    return {
-        "questions": len(rows),
-        "unanswerable": sum(not has for _, _, has in rows),
-        "best": tuple(floor(1e4 * one) / 1e4 for one in (best, *quantiles(resampled, n=40)[::38])),
-        "right_at_best": at(best),
-        "right_now": at(current),
-    }
-
-
-def _never_found(pipeline: Pipeline, outcomes: Sequence[_Outcome]) -> list[str]:
-    """Return the expected files that no question found, and that are not in the index by that path."""
-    found = {name for one in outcomes for name in one.ranking}
-    named = dict.fromkeys(name for one in outcomes for name in one.expected.files if name not in found)
-    return [name for name in named if not pipeline.index.documents_of(name)]
+    return {"best": best, "right_at_best": at(best), "right_now": at(current)}

@@ -23,20 +23,19 @@ _CONTEXT = 32  # characters before and after it
 def web_link(citation: Citation) -> str:
     """Return a link to the quote on the document's web page; empty if the document names none."""
     address = web_address(citation.url)
-    words = citation.quote.split()
+    words, lines = citation.quote.split(), citation.quote.strip().splitlines()
     if not address or not words:
         return address
-    begin, end = (getattr(citation.span, side) - citation.sentence_span.start for side in ("start", "end"))
-    before, after = citation.sentence[:begin], citation.sentence[end:]
-    parts = [_encoded(" ".join(words))]
-    lines = citation.quote.strip().splitlines()
+    first = citation.sentence_span.start
+    before = _last_words(citation.sentence[: citation.span.start - first])
+    after = _last_words(citation.sentence[citation.span.end - first :][::-1])[::-1]
+    named = [words]
     # Words that are looked for as one must stand in one paragraph.
     if len(lines) > 1 or (len(citation.quote) > _LONGEST_EXACT and len(words) >= 2 * _WORDS):
-        parts = [_encoded(" ".join(lines[0].split()[:_WORDS])), _encoded(" ".join(lines[-1].split()[-_WORDS:]))]
-    if context := _last_words(before):
-        parts.insert(0, _encoded(context) + "-")
-    if context := _last_words(after[::-1])[::-1]:
-        parts.append("-" + _encoded(context))
+        named = [lines[0].split()[:_WORDS], lines[-1].split()[-_WORDS:]]
+    parts = [f"{_encoded(before)}-"] if before else []
+    parts += [_encoded(" ".join(part)) for part in named]
+    parts += [f"-{_encoded(after)}"] if after else []
     page = address.partition(":~:")[0]
     return f"{page}{'' if '#' in page else '#'}:~:text={','.join(parts)}"
 
@@ -49,15 +48,12 @@ def web_address(url: str) -> str:
     >>> web_address("HTTPS://example.org/café?q=1#top")
     'HTTPS://example.org/caf%C3%A9?q=1#top'
     """
-    if re.search(r"\s", url):
-        return ""
     try:
         parts = urlsplit(url)
     except ValueError:
         return ""
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return ""
-    return quote(url, safe="%!#$&'()*+,/:;=?@[]~", errors="replace")
+    is_web = parts.scheme in ("http", "https") and parts.hostname and not re.search(r"\s", url)
+    return quote(url, safe="%!#$&'()*+,/:;=?@[]~", errors="replace") if is_web else ""
 
 
 def file_link(path: str, line: int) -> str:

@@ -6,13 +6,13 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lxml import html  # type: ignore[import-untyped, unused-ignore]  # has no type information of its own
 from markdown_it import MarkdownIt
 
 from pincite.index import Index, IndexStats, Span
@@ -53,75 +53,64 @@ def answer(*citations: Citation) -> Answer:
     return Answer("Who?", citations[0].quote, 0.9, citations, ())
 
 
-class Page(HTMLParser):
-    """The tags, links and text of a page."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.tags: set[str] = set()
-        self.attributes: list[tuple[str, str | None]] = []
-        self.text: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.attributes += attrs
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
-
 @settings(max_examples=60)
 @given(TEXT, TEXT, TEXT, TEXT)
 def test_markdown_shows_hostile_text_as_it_is(before: str, quote: str, after: str, title: str) -> None:
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])
     found = cited(before, f"x{quote}", after, title=f"T{title}", url="https://example.org/a(b)?c&copy;")
     shown = FORMATS["markdown"](answer(found, found), STATS)
-    inlines = [token.children or [] for token in parser.parse(shown) if token.type == "inline"]
+    tokens = parser.parse(shown)
+    inlines = [token.children or [] for token in tokens if token.type == "inline"]
+    assert not {token.type for token in tokens} - {
+        "paragraph_open", "paragraph_close", "inline", "ordered_list_open", "ordered_list_close", "list_item_open",
+        "list_item_close",
+    }  # fmt: skip
     unlinked = re.sub(r"\]\([^ )]+\)", "", shown)  # some renderers make links of bare addresses
     assert "http://evil" not in unlinked and "www.evil" not in unlinked
-    kinds = {token.type for tokens in inlines for token in tokens}
+    kinds = {token.type for one in inlines for token in one}
     assert kinds <= {"text", "text_special", "strong_open", "strong_close", "link_open", "link_close"}
-    links = [str(token.attrs["href"]) for tokens in inlines for token in tokens if token.type == "link_open"]
+    links = [str(token.attrs["href"]) for one in inlines for token in one if token.type == "link_open"]
     assert [link.partition("#")[0] for link in links] == 2 * [
         "notes/light%20house.txt", "https://example.org/a%28b%29?c&copy;"
     ]  # fmt: skip
-    texts = ["".join(token.content for token in tokens) for tokens in inlines]
-    sentence = printable(before + f"x{quote}" + after)
-    told = [text.replace("«", "").replace("»", "") for text in texts]
-    assert len(texts) == 4 and texts[0] == f"{printable('x' + quote)} (confidence 0.90)"
-    assert re.sub(r"\s", "", told[1]) == re.sub(r"\s", "", sentence.replace("«", "").replace("»", ""))
-    assert printable(f"T{title}") in texts[2]
+    head, *texts = ["".join(token.content for token in one) for one in inlines]
+    assert head == f"{printable('x' + quote)} (confidence 0.90)" and len(texts) == 2
+    sentence = printable(f"{before}x{quote}{after}")
+    for text in texts:
+        said = f"notes/light house.txt:3 {printable(f'T{title}')}: {sentence}"
+        assert re.sub("[«»\\s]", "", text) == re.sub("[«»\\s]", "", said)
 
 
 @settings(max_examples=60)
 @given(TEXT, TEXT, TEXT)
 def test_html_shows_hostile_text_as_it_is(before: str, quote: str, title: str) -> None:
     found = cited(before, quote, " and so on", title=title, path=f"a{title}.txt".replace("\0", ""), url=title)
-    page = Page(FORMATS["html"](answer(found), STATS))
-    sections = {"html", "head", "meta", "title", "body", "article", "h1", "p"}
-    assert page.tags <= sections | {"strong", "figure", "blockquote", "mark", "figcaption", "a", "cite"}
-    for name, value in page.attributes:
+    page = html.document_fromstring(FORMATS["html"](answer(found), STATS))
+    assert {element.tag for element in page.iter()} <= {
+        "html", "head", "body", "meta", "title", "article", "h1", "p", "strong", "figure", "blockquote", "mark",
+        "figcaption", "a",
+    }  # fmt: skip
+    for name, value in [item for element in page.iter() for item in element.items()]:
         assert name in {"charset", "http-equiv", "content", "cite", "href"}
         if name in {"cite", "href"}:
-            assert urlsplit(value or "").scheme in {"", "http", "https"} and not (value or "").startswith("//")
-    shown = "".join(page.text)
-    assert printable(quote) in shown and printable(title) in shown
+            assert urlsplit(value).scheme in {"", "http", "https"} and not value.startswith("//")
+    assert printable(quote) in page.text_content() and printable(title) in page.text_content()
 
 
 def test_markdown_and_html_mark_the_quote_and_link_to_line_and_page() -> None:
     copy = keeper(path="copy.pdf", unit="page", mark="3", line=9, verified=False, problem="the file has changed")
     found = keeper(url="https://example.org/light", also=(copy,), author="Jane Roe")
     first = replace(
-        answer(found, keeper(path="b.txt")), alternatives=(Alternative("1831", 0.88, (keeper(path="c.md"),)),)
+        answer(found, cited("It was ", "(Ida", "!", path="b.txt")),
+        alternatives=(Alternative("1831", 0.88, (keeper(path="c.md"),)),),
     )
     fragment = "https://example.org/light#:~:text=The%20keeper%20was-,Ida%20Moss,-%2C%20I%20hear."
     assert FORMATS["markdown"](first, STATS).split("\n\n") == [
-        "**Ida Moss** (confidence 0.90)",
-        "> The keeper was **Ida Moss**, I hear.",
-        f"[notes/light house.txt:3](notes/light%20house.txt#L3) [Light, by Jane Roe]({fragment})"
-        " (also in [copy.pdf:9](copy.pdf#L9), page 3 (not verified: the file has changed))",
-        "2. [b.txt:3](b.txt#L3) Light: The keeper was **Ida Moss**, I hear.",
+        "**Ida Moss (confidence 0.90)**",
+        f"1. [notes/light house.txt:3](notes/light%20house.txt#L3) [Light, by Jane Roe]({fragment})"
+        " (also in [copy.pdf:9](copy.pdf#L9), page 3 (not verified: the file has changed)):"
+        " The keeper was **Ida Moss**, I hear.",
+        "2. [b.txt:3](b.txt#L3) Light: It was «(Ida»!",
         "Other sources say otherwise: 1831 (c.md)",
     ]
     page = FORMATS["html"](first, STATS)
@@ -129,7 +118,7 @@ def test_markdown_and_html_mark_the_quote_and_link_to_line_and_page() -> None:
     assert '<a href="copy.pdf#L9">copy.pdf:9</a>, page 3 (not verified: the file has changed)' in page
     assert "Other sources say otherwise: 1831 (c.md)" in page
     every = FORMATS["markdown"](first, STATS, all_answers=True)
-    assert "**1831** (confidence 0.88)" in every and "otherwise" not in every
+    assert "**1831 (confidence 0.88)**" in every and "otherwise" not in every
 
 
 @pytest.mark.parametrize(
@@ -148,13 +137,10 @@ def test_markdown_and_html_mark_the_quote_and_link_to_line_and_page() -> None:
 def test_text_fragment_names_the_words_on_the_page(citation: Citation, directive: Sequence[str]) -> None:
     link = web_link(replace(citation, url="https://example.org/a#top:~:text=old"))
     address, _, text = link.partition(":~:text=")
-    assert address == "https://example.org/a#top"
     parts = text.split(",")
-    assert [unquote(part) for part in parts] == directive
+    assert address == "https://example.org/a#top" and [unquote(part) for part in parts] == directive
     for part in parts:
-        inner = part.removesuffix("-") if part is parts[0] and len(parts) > 1 else part
-        inner = inner.removeprefix("-") if part is parts[-1] else inner
-        assert not re.search(r"[-,& ]", inner)
+        assert not re.search(r"[-,& ]", part.removeprefix("-") if part is parts[-1] else part.removesuffix("-"))
 
 
 @pytest.mark.parametrize(
@@ -165,18 +151,12 @@ def test_only_addresses_of_the_web_become_links(url: str) -> None:
     assert web_address(url) == "" and answer_json(answer(keeper(url=url)), STATS)["citations"][0]["link"] == ""
 
 
-# Of the properties that csl-data.json 1.0 allows; it requires the first two, and allows no others.
-CSL = {"id", "type", "title", "author", "issued", "URL", "locator"}
-CSL_TYPES = {"book", "document", "personal_communication", "webpage"}
-
-
 def test_csl_is_a_bibliography_of_the_cited_documents() -> None:
     first = keeper(author="Jane Roe; Bo Li", date="2021-05", url="https://example.org/é")
     pdf = keeper(path="r.pdf", format="pdf", unit="page", mark="12", page=12, date="last week", url="javascript:x")
     mail = keeper(path="m.eml", format="eml", title="<b>", date="2021-05-17T10:30:00Z")
-    items = json.loads(FORMATS["csl"](answer(first, pdf, keeper(path="r.pdf", page=13), mail), STATS))
-    assert all({"id", "type"} <= item.keys() <= CSL and item["type"] in CSL_TYPES for item in items)
-    assert items == [
+    # Types and properties are among those of csl-data.json 1.0, which allows no others.
+    assert json.loads(FORMATS["csl"](answer(first, pdf, keeper(path="r.pdf", page=13), mail), STATS)) == [
         {
             "id": "notes/light house.txt", "type": "webpage", "title": "Light", "URL": "https://example.org/%C3%A9",
             "author": [{"literal": "Jane Roe"}, {"literal": "Bo Li"}], "issued": {"date-parts": [[2021, 5]]},
@@ -187,8 +167,8 @@ def test_csl_is_a_bibliography_of_the_cited_documents() -> None:
 
 
 def test_annotations_select_the_quote_in_the_text_of_the_document(tmp_path: Path, embedder: HashingEmbedder) -> None:
-    rows = [{"_id": "ré#1", "text": "Ann rows. The keeper was Ida Moss. So it is.", "url": "https://example.org/1"}]
-    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    text = "Ann rows. All know that the keeper of the small light was Ida Moss. So it is."
+    (tmp_path / "all.jsonl").write_text(json.dumps({"_id": "ré#1", "text": text, "url": "https://example.org/1"}))
     (tmp_path / "a b#c.txt").write_text("Bo rows here. The keeper was Ida Moss, \U0001f411 they say.")
     index = Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder)
     found = Pipeline(index, reader=KnowingReader({"Who kept it?": "Ida Moss"})).ask("Who kept it?", read_all=True)
@@ -199,8 +179,8 @@ def test_annotations_select_the_quote_in_the_text_of_the_document(tmp_path: Path
         quote, position = target["selector"]
         (document,) = index.documents_of(citation.path)
         assert document.text[position["start"] : position["end"]] == quote["exact"] == "Ida Moss"
-        around = quote["prefix"] + quote["exact"] + quote["suffix"]
-        assert document.text[position["start"] - len(quote["prefix"]) :].startswith(around) and quote["prefix"]
+        before, _, after = citation.sentence.partition("Ida Moss")
+        assert (quote["prefix"], quote["suffix"]) == (before[-32:], after[:32]) and before
         assert path_of_iri(target["state"]["cached"] if "state" in target else target["source"]) == citation.path
     assert {target["source"] for target in targets} >= {"https://example.org/1"}
     copies = answer_annotations(answer(keeper(also=(keeper(path="copy.txt"),))))
@@ -218,24 +198,21 @@ def test_hits_come_in_every_format(
     articles: Path, embedder: HashingEmbedder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(Index.sync(articles / ".pincite", [articles], embedder=embedder).path)
-    shown = {}
-    for name in HIT_FORMATS:
-        with pytest.raises(SystemExit) as stop:
-            main(["search", "--index", folder, "--mode", "sparse", "--format", name, "carp of the train"])
-        assert stop.value.code == 0
-        shown[name] = capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["search", "--index", folder, "--mode", "sparse", "--json", "carp of the train"])
-    assert capsys.readouterr().out == shown["json"]
-    hits = json.loads(shown["json"])["hits"]
-    lines = [json.loads(line) for line in shown["jsonl"].splitlines()]
+
+    def shown(*arguments: str) -> str:
+        with pytest.raises(SystemExit):
+            main(["search", "--index", folder, "--mode", "sparse", *arguments])
+        return capsys.readouterr().out
+
+    forms = {name: shown("--format", name, "carp of the train") for name in HIT_FORMATS}
+    assert shown("--json", "carp of the train") == forms["json"]
+    hits = json.loads(forms["json"])["hits"]
+    lines = [json.loads(line) for line in forms["jsonl"].splitlines()]
     assert lines == [{"query": "carp of the train"} | hit for hit in hits] and len(lines) > 1
-    assert [item["id"] for item in json.loads(shown["csl"])] == [hit["path"] for hit in hits]
-    assert "**" not in shown["markdown"] and "The pond holds three carp." in shown["markdown"]
-    assert "<mark>" not in shown["html"] and "The pond holds three carp." in shown["html"]
-    with pytest.raises(SystemExit):
-        main(["search", "--index", folder, "--mode", "sparse", "--format", "jsonl", "zebra"])
-    assert capsys.readouterr().out == ""
+    assert [item["id"] for item in json.loads(forms["csl"])] == [hit["path"] for hit in hits]
+    for name in ("markdown", "html"):
+        assert "The pond holds three carp." in forms[name] and not re.search(r"\*\*|<mark>", forms[name])
+    assert shown("--format", "jsonl", "zebra") == ""
 
 
 def test_the_command_line_offers_the_formats_that_there_are() -> None:

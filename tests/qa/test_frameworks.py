@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_haystack_pipelines_find_answer_and_are_saved(notes: Path, monkeypatch: 
     made = Pipeline()
     made.add_component("find", PinciteRetriever(str(notes / ".pincite"), top_k=2))
     made.add_component("answer", PinciteAnswerer(str(notes / ".pincite"), min_confidence=0.2))
-    options = {} if __version__.startswith("2.") else {"allowed_modules": ["pincite.qa.haystack"]}
+    options: dict[str, Any] = {} if __version__.startswith("2.") else {"allowed_modules": ["pincite.qa.haystack"]}
     pipeline = Pipeline.loads(made.dumps(), **options)
     assert pipeline.to_dict() == made.to_dict()
     asked = {"find": {"query": BOARD}, "answer": {"query": BOARD}}
