@@ -5,24 +5,22 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from pincite.qa.asking import ANSWERED, ERROR, NO_ANSWER, ask_batch, ask_model, note_keys, print_answer
+from pincite.qa.terminal import explain_error, note, say, say_json, style, tell
+
 if TYPE_CHECKING:
     from pincite.index import SyncReport
     from pincite.index.interface import SearchIndex
-    from pincite.qa.answers import Answer
     from pincite.qa.pipeline import Pipeline
-    from pincite.qa.render import Json, Style
 
 __all__ = ["main"]
 
 Command = TypeVar("Command", bound=Callable[..., object])
-
-_ANSWERED, _NO_ANSWER, _ERROR = 0, 1, 2
-_SHOWN_KEYS = 20
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,33 +46,16 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return _ERROR
+        return ERROR
     except Exception as error:
         if "PINCITE_DEBUG" in os.environ:
             raise
-        return _fail(_explain(error))
-
-
-def _explain(error: Exception) -> str:
-    from pincite.index.errors import PinciteError
-
-    message = " ".join(str(error).split())
-    if isinstance(error, PinciteError):
-        return message
-    if isinstance(error, MemoryError):
-        return "Out of memory. Close other programs, or index fewer articles."
-    return f"This should not happen: {type(error).__name__}: {message}. Please report it; PINCITE_DEBUG=1 shows more."
+        return _fail(explain_error(error))
 
 
 def _fail(message: str) -> int:
-    _note(message)
-    return _ERROR
-
-
-def _note(message: str) -> None:
-    """Print a message on one line of stderr, whatever names are in it."""
-    line = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(message.split()))
-    click.echo(f"pincite: {line}", err=True)
+    note(message)
+    return ERROR
 
 
 def _index_option(command: Command) -> Command:
@@ -213,9 +194,9 @@ def index_command(
             progress=progress,
         )
     if as_json:
-        _print_json(report_json(report))
+        say_json(report_json(report))
     else:
-        click.echo(report_text(report, folder), err=True)
+        tell(report_text(report, folder))
 
 
 @cli.command("watch")
@@ -249,7 +230,7 @@ def watch_command(folder: str | None, debounce: int, as_json: bool) -> None:
     try:
         for item in watch(path, debounce=debounce / 1000, sync=_bring_in_step):
             if isinstance(item, Notice):
-                _note(item.message)
+                note(item.message)
                 told.clear()
                 is_news = True
                 continue
@@ -257,14 +238,14 @@ def watch_command(folder: str | None, debounce: int, as_json: bool) -> None:
             told.update(skipped)
             if is_news or skipped or item.added or item.changed or item.removed:
                 if as_json:
-                    _print_json(report_json(item))
+                    say_json(report_json(item))
                 else:
-                    click.echo(report_text(replace(item, skipped=skipped), path), err=True)
+                    tell(report_text(replace(item, skipped=skipped), path))
             if is_first:
-                _note("watching for changes; Ctrl-C ends it")
+                note("watching for changes; Ctrl-C ends it")
             is_news = is_first = False
     except KeyboardInterrupt:
-        _note("stopped watching; what was committed is kept")
+        note("stopped watching; what was committed is kept")
 
 
 @cli.command()
@@ -319,30 +300,34 @@ def ask(
     from pincite.qa.reader import MIN_CONFIDENCE
 
     form = "json" if as_json else form
-    _check_ask(question, batch, output, llm, form, explained)
+    _check_ask(question, batch, output, llm, llm_model, form, explained)
     text = " ".join(question)
     index = _open(folder, sync_first)
     opened = time.perf_counter()
     threshold = MIN_CONFIDENCE if min_confidence is None else min_confidence
     pipeline = _pipeline(index, reader, reranker)
     if batch:
-        context.exit(_ask_batch(pipeline, batch, output, k, threshold, all_answers, where))
-    if llm:
-        code = _ask_model(
-            pipeline, text, llm, llm_model, k, min_confidence, where, form=form, all_sentences=all_answers
-        )
+        context.exit(ask_batch(pipeline, batch, output, k, threshold, all_answers, where))
+    if llm and llm_model:
+        code = ask_model(pipeline, text, llm, llm_model, k, min_confidence, where, form=form, all_sentences=all_answers)
         context.exit(code)
     answer = pipeline.ask(text, k, min_confidence=threshold, read_all=all_answers, where=where)
     spent = {"open": 1000 * (opened - started)} | dict(answer.elapsed)
     answer = replace(answer, elapsed=spent | {"total": 1000 * (time.perf_counter() - started)})
-    _print_answer(pipeline, answer, form, all_answers, explained)
+    print_answer(pipeline, answer, form, all_answers, explained)
     if not answer.hits:
-        _note_keys(index, where)
-    context.exit(_NO_ANSWER if answer.text is None else _ANSWERED)
+        note_keys(index, where)
+    context.exit(NO_ANSWER if answer.text is None else ANSWERED)
 
 
 def _check_ask(
-    question: tuple[str, ...], batch: str | None, output: str | None, llm: str | None, form: str, explained: bool
+    question: tuple[str, ...],
+    batch: str | None,
+    output: str | None,
+    llm: str | None,
+    llm_model: str | None,
+    form: str,
+    explained: bool,
 ) -> None:
     """Refuse options of `ask` that do not go together."""
     if bool(question) == (batch is not None):
@@ -351,108 +336,12 @@ def _check_ask(
         raise click.UsageError("--output goes with --batch.")
     if batch and (llm or form not in ("text", "json", "jsonl")):
         raise click.UsageError("--batch gives quotes, as JSON lines: without --llm (PINCITE_LLM) and other formats.")
+    if llm and not llm_model:
+        raise click.UsageError("--llm needs a model of that server: --llm-model NAME.")
+    if llm and form not in ("text", "json", "jsonl"):
+        raise click.UsageError(f"With --llm there is no --format {form}; text, json and jsonl say whose the words are.")
     if explained and (batch or llm or form not in ("text", "json")):
         raise click.UsageError("--explain goes with one question and its quotes, as text or as JSON.")
-
-
-def _print_answer(pipeline: Pipeline, answer: Answer, form: str, all_answers: bool, explained: bool) -> None:
-    """Print an answer, or that there is none, and on stderr which sources have changed since."""
-    from pincite.qa.render import answer_json, answer_text
-
-    stats = pipeline.index.stats()
-    if form == "json" and explained:
-        from pincite.qa.explain import explain, explanation_json
-
-        explanations = explain(pipeline, answer.question, answer.hits)
-        body = answer_json(answer, stats, all_answers=all_answers)
-        _print_json(body | {"explanation": explanation_json(explanations)})
-    elif form != "text":
-        from pincite.qa.answer_formats import FORMATS
-
-        click.echo(FORMATS[form](answer, stats, all_answers=all_answers))
-    elif answer.text is not None:
-        click.echo(answer_text(answer, _style(sys.stdout), all_answers=all_answers))
-    else:
-        click.echo(f"The articles do not say (best guess below the threshold: {answer.confidence:.2f}).", err=True)
-    if form != "text":
-        return
-    if explained and answer.hits:
-        from pincite.qa.explain import explain, explanation_text
-
-        explanations = explain(pipeline, answer.question, answer.hits)
-        click.echo(("\n" if answer.text else "") + explanation_text(explanations, _style(sys.stdout)))
-    places = [place for citation in answer.citations for place in (citation, *citation.also)]
-    stale = {place.path for place in places if not place.verified}
-    if stale:
-        _note(f"not as indexed any more: {', '.join(sorted(stale))}. Update: pincite index")
-
-
-def _ask_batch(
-    pipeline: Pipeline,
-    batch: str,
-    output: str | None,
-    k: int,
-    threshold: float,
-    all_answers: bool,
-    where: tuple[str, ...],
-) -> int:
-    """Answer the questions in a file and return the exit code."""
-    from pincite.qa.ask_many import answer_file
-    from pincite.qa.progress_bar import progress_bar
-    from pincite.qa.render import answer_json, count
-
-    stats = pipeline.index.stats()
-
-    def ask(question: str) -> Json:
-        answer = pipeline.ask(question, k, min_confidence=threshold, read_all=all_answers, where=where)
-        return answer_json(answer, stats, all_answers=all_answers)
-
-    is_mixed = output is None and sys.stdout.isatty()
-    with nullcontext() if is_mixed else progress_bar(2.0, "questions") as progress:
-        errors = answer_file(ask, batch, output, click.echo, progress)
-    if errors:
-        _note(f"{count(errors, 'line')} of {batch} held no question; the errors are in their places")
-    return _ERROR if errors else _ANSWERED
-
-
-def _ask_model(
-    pipeline: Pipeline,
-    question: str,
-    url: str,
-    name: str | None,
-    k: int,
-    min_support: float | None,
-    where: tuple[str, ...],
-    *,
-    form: str,
-    all_sentences: bool,
-) -> int:
-    """Print what a language model answers as far as the passages support it; return the exit code."""
-    from pincite.qa.generated import ask_model, generated_json, generated_text
-    from pincite.qa.language_model import language_model
-    from pincite.qa.support import MIN_SUPPORT
-
-    if not name:
-        raise click.UsageError("--llm needs a model of that server: --llm-model NAME.")
-    if form not in ("text", "json", "jsonl"):
-        raise click.UsageError(f"With --llm there is no --format {form}; text, json and jsonl say whose the words are.")
-    model = language_model(url, name)
-    if not model.is_local:
-        _note(f"warning: the question and passages of your articles are sent to {model.host}")
-    least = MIN_SUPPORT if min_support is None else min_support
-    generated = ask_model(pipeline, question, model, k, min_support=least, where=where)
-    answer = generated.answer
-    if form != "text":
-        _print_json(generated_json(generated, pipeline.index.stats()))
-    elif answer.text is not None or (all_sentences and generated.sentences):
-        click.echo(generated_text(generated, _style(sys.stdout), all_sentences=all_sentences))
-    if answer.text is None and form == "text":
-        dropped = len(generated.sentences)
-        said = f"{dropped} unsupported, shown by --all" if dropped else "none"
-        click.echo(f"The articles do not say, by the sentences of {name} that they support ({said}).", err=True)
-    if not answer.hits:
-        _note_keys(pipeline.index, where)
-    return _NO_ANSWER if answer.text is None else _ANSWERED
 
 
 @cli.command()
@@ -500,28 +389,15 @@ def search(
         from pincite.qa.answer_formats import HIT_FORMATS
 
         shown = HIT_FORMATS["json" if as_json else form](text, hits)
-        click.echo(shown, nl=bool(shown))
+        if shown:
+            say(shown)
     elif hits:
-        click.echo(hits_text(hits, _style(sys.stdout)))
+        say(hits_text(hits, style()))
     else:
-        click.echo("Nothing found.", err=True)
+        tell("Nothing found.")
     if not hits:
-        _note_keys(pipeline.index, where)
-    context.exit(_ANSWERED if hits else _NO_ANSWER)
-
-
-def _note_keys(index: SearchIndex, where: Sequence[str]) -> None:
-    """Say why nothing was found: that no document has what a condition is about, or that none fits them all."""
-    from pincite.index.filters import parse_wheres
-
-    conditions = parse_wheres(where)
-    keys = index.keys() if conditions else []
-    unknown = list(dict.fromkeys(condition.key for condition in conditions if condition.key not in keys))
-    if unknown:
-        there_are = ", ".join(keys[:_SHOWN_KEYS]) + (", ..." if len(keys) > _SHOWN_KEYS else "")
-        _note(f"no document has {' or '.join(unknown)}. There are: {there_are}")
-    elif conditions and not index.rows_where(conditions).any():
-        _note(f"no document fits {' and '.join(map(str, conditions))}")
+        note_keys(pipeline.index, where)
+    context.exit(ANSWERED if hits else NO_ANSWER)
 
 
 def _pipeline(index: SearchIndex, reader: str | None, reranker: str | None) -> Pipeline:
@@ -576,15 +452,15 @@ def eval_command(
 
     draw = plotter(plot) if plot else None
     threshold = MIN_CONFIDENCE if min_confidence is None else min_confidence
-    pipeline, expected = _pipeline(_open(folder, sync_first), reader, reranker), read_expected(questions, _note)
+    pipeline, expected = _pipeline(_open(folder, sync_first), reader, reranker), read_expected(questions, note)
     with progress_bar(2.0, "questions") as progress:
         scores = evaluate(pipeline, expected, k=k, min_confidence=threshold, where=where, progress=progress)
     if draw:
         draw(scores["calibration"]["bins"])
     if as_json:
-        _print_json(scores)
+        say_json(scores)
     else:
-        click.echo(evaluation_text(scores))
+        say(evaluation_text(scores))
 
 
 @cli.command("serve")
@@ -621,7 +497,7 @@ def serve_command(folder: str | None, port: int, host: str, can_sync: bool) -> N
     from pincite.qa.request_guard import host_names
 
     def report(error: Exception) -> None:
-        _note(_explain(error))
+        note(explain_error(error))
         if "PINCITE_DEBUG" in os.environ:
             sys.excepthook(type(error), error, error.__traceback__)
 
@@ -630,12 +506,12 @@ def serve_command(folder: str | None, port: int, host: str, can_sync: bool) -> N
     names = host_names(host)
     with listen(host, port) as listening:
         if names.any_address:
-            _note(f"warning: whoever reaches {host} over the network can ask, and read all that is in the index")
-        _note(f"{path} is at {address_of(listening)}; Ctrl-C ends it")
+            note(f"warning: whoever reaches {host} over the network can ask, and read all that is in the index")
+        note(f"{path} is at {address_of(listening)}; Ctrl-C ends it")
         with suppress(KeyboardInterrupt):
             app = create_app(live, names=names, sync_first=can_sync, report=report)
             web_server(app).run(sockets=[listening])
-    _note("stopped; what was committed is kept")
+    note("stopped; what was committed is kept")
 
 
 @cli.command("mcp")
@@ -662,11 +538,11 @@ def mcp_command(folder: str | None, can_sync: bool) -> None:
     from pincite.qa.live_index import LiveIndex
 
     def report(error: Exception) -> None:
-        _note(_explain(error))
+        note(explain_error(error))
 
     path = index_folder(folder)
     live = LiveIndex(path, can_sync=can_sync, report=report)
-    _note(f"{path} is served over MCP on stdin and stdout until stdin ends")
+    note(f"{path} is served over MCP on stdin and stdout until stdin ends")
     serve_stdio(live, sync_first=can_sync, report=report)
 
 
@@ -698,12 +574,11 @@ def show(place: str, folder: str | None) -> None:
         line = None
     if not documents:
         raise SourceError(f"No record begins on line {place.rpartition(':')[2]} of {path}.")
-    style = _style(sys.stdout)
     for document in documents:
         lines = line_and_column(document.text, len(document.text))[0]
         if line is not None and line > lines:
             raise SourceError(f"{path} has {count(lines, 'line')}, none with the number {line}.")
-        click.echo(source_text(document, index.passages_of(document.id), line, style))
+        say(source_text(document, index.passages_of(document.id), line, style()))
 
 
 def _split_place(place: str) -> tuple[str, int | None]:
@@ -733,9 +608,9 @@ def status(folder: str | None, as_json: bool) -> None:
     index = _open(folder)
     changes, held = changes_and_overview(index)
     if as_json:
-        _print_json(stats_json(index.stats(), index.path, changes, held))
+        say_json(stats_json(index.stats(), index.path, changes, held))
     else:
-        click.echo(stats_text(index.stats(), index.path, changes, held))
+        say(stats_text(index.stats(), index.path, changes, held))
 
 
 @cli.command()
@@ -756,17 +631,17 @@ def verify(context: click.Context, folder: str | None) -> None:
     index = Index.open(index_folder(folder))
     damaged = stale = 0
     for problem in verify_index(index):
-        click.echo(f"pincite: {problem_text(problem)}", err=True)
+        tell(f"pincite: {problem_text(problem)}")
         damaged += problem.damage
         stale += not problem.damage
     stats = index.stats()
     if damaged:
-        context.exit(_ERROR)
+        context.exit(ERROR)
     if stale:
-        click.echo(f"{count(stale, 'source')} not as indexed. Update: pincite index", err=True)
-        context.exit(_NO_ANSWER)
+        tell(f"{count(stale, 'source')} not as indexed. Update: pincite index")
+        context.exit(NO_ANSWER)
     held = f"{count(stats.documents, 'document')}, {count(stats.passages, 'passage')}"
-    click.echo(f"{held}: all as written, all as in the sources")
+    say(f"{held}: all as written, all as in the sources")
 
 
 @cli.command("check")
@@ -791,10 +666,10 @@ def check_command(context: click.Context, files: tuple[str, ...], folder: str | 
     index = Index.open(index_folder(folder))
     checked = check(index, [one for file in files for one in read_saved(file)])
     if as_json:
-        _print_json(check_json(checked))
+        say_json(check_json(checked))
     else:
-        click.echo(check_text(checked))
-    context.exit(_ANSWERED if all(one.status == "holds" for one in checked) else _NO_ANSWER)
+        say(check_text(checked))
+    context.exit(ANSWERED if all(one.status == "holds" for one in checked) else NO_ANSWER)
 
 
 @cli.command()
@@ -812,7 +687,7 @@ def compact(folder: str | None) -> None:
 
     path = index_folder(folder)
     before, after = Index.open(path).stats(), Index.compact(path).stats()
-    click.echo(f"{size_text(before)} -> {size_text(after)}", err=True)
+    tell(f"{size_text(before)} -> {size_text(after)}")
 
 
 @cli.command()
@@ -837,11 +712,11 @@ def repair(sources: tuple[str, ...], folder: str | None, as_json: bool) -> None:
     with progress_bar() as progress:
         report = repair_index(path, sources, progress=progress)
     if report is None:
-        click.echo("Nothing is damaged.", err=True)
+        tell("Nothing is damaged.")
     elif as_json:
-        _print_json(report_json(report))
+        say_json(report_json(report))
     else:
-        click.echo(report_text(report, path), err=True)
+        tell(report_text(report, path))
 
 
 @cli.command()
@@ -858,7 +733,7 @@ def completion(shell: str) -> None:
 
     completing = get_completion_class(shell)
     assert completing
-    click.echo(completing(cli, {}, "pincite", "_PINCITE_COMPLETE").source())
+    say(completing(cli, {}, "pincite", "_PINCITE_COMPLETE").source())
 
 
 def _open(folder: str | None, sync_first: bool = False) -> SearchIndex:
@@ -870,7 +745,7 @@ def _open(folder: str | None, sync_first: bool = False) -> SearchIndex:
         try:
             _bring_in_step(path)
         except IndexBusyError:
-            _note(f"Another process is writing the index {path}; this is as of its last commit.")
+            note(f"Another process is writing the index {path}; this is as of its last commit.")
     return open_index(path)
 
 
@@ -880,16 +755,3 @@ def _bring_in_step(path: str, sources: Sequence[str] = ()) -> SyncReport:
 
     with progress_bar(after=2.0) as progress:
         return sync_index(path, sources, progress=progress)
-
-
-def _style(stream: object) -> Style:
-    from pincite.qa.render import Style
-
-    terminal = bool(getattr(stream, "isatty", lambda: False)())
-    return Style(colour=terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb")
-
-
-def _print_json(body: Json) -> None:
-    from pincite.qa.answer_formats import json_text
-
-    click.echo(json_text(body))
