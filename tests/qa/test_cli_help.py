@@ -11,6 +11,7 @@ import click
 import pytest
 
 from pincite.qa.cli import cli, main
+from pincite.qa.terminal import style
 
 
 @pytest.mark.parametrize("name", cli.commands)
@@ -43,3 +44,24 @@ def test_a_shell_is_told_how_a_word_can_go_on() -> None:
         check=True,
     )
     assert run.stdout.split() == ["plain,--mode"]
+
+
+@pytest.mark.parametrize(
+    ("is_terminal", "environment", "colour"),
+    [
+        (True, {}, True),
+        (True, {"NO_COLOR": ""}, True),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"TERM": "dumb"}, False),
+        (False, {}, False),
+    ],
+)
+def test_colour_is_for_terminals_unless_the_user_wants_none(
+    is_terminal: bool, environment: dict[str, str], colour: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
+    assert style().colour is colour
