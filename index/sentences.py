@@ -222,9 +222,9 @@ def _is_title(line: str) -> bool:
 
 # nupunkt sees this much at once: its worst inputs cost time in the square of the length, and a sentence must end.
 _WINDOW = 8_000
-_ENDED = re.compile(r"[.!?…](?:\[[^\n\[\]]{1,12}\]|[^\w\s])*+\s")
+_ENDED = re.compile(r"[.!?…](?:\[[^\n\[\]]{1,12}\]|[^\w\s]){0,20}+\s")
 # Full stops of scripts that need no space after them; a quotation may go on: 「行く。」と言った
-_WIDE_STOP = re.compile(r"[。｡！？।॥؟۔։።။៕]++(?:[」』”’）】]++(?![とっ、，])|(?![」』”’）】]))")
+_WIDE_STOP = re.compile(r"(?<![。｡！？।॥؟۔։።။៕])[。｡！？।॥؟۔։።။៕]++(?:[」』”’）】]++(?![とっ、，])|(?![」』”’）】]))")
 _FOOTNOTES = re.compile(r"(?<=[.!?\"”])(?:\[[^\n\[\]]{1,12}\])+(?=\s)")
 _LOOSE_STOP = re.compile(r"(?<=\w) \.(?=\s)(?!\s+\.)")
 _LONG_RUN = re.compile(r"\S{200,}")

@@ -99,7 +99,8 @@ def sentence_around(sentences: Sequence[Sentence], place: Span, hit: Hit) -> Sen
 # What stands in an article but is no statement of it: a byline, a date line, a question. Front matter, headings too.
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _FURNITURE = re.compile(
-    rf"[?？؟][\W_]*$|\A\W*by[ :]\s*\S[^.!?]{{1,80}}$|\A\W*(?:published|updated|posted)?\W*(?:[a-z]{{3,9}},?\s+)?"
+    rf"[?？؟][\W_]{{0,20}}+$|\A\W*+by[ :]\s*+\S[^.!?]{{1,80}}$|"
+    rf"\A\W*+(?:published|updated|posted)?\W*+(?:[a-z]{{3,9}},?\s+)?"
     rf"(?:\d{{4}}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{{2,4}}|\d\d?\.?\s+{_MONTH},?\s+\d{{4}}|{_MONTH}\s+\d\d?,?\s+\d{{4}})"
     r"\b[^a-z]{0,30}$",
     re.IGNORECASE,

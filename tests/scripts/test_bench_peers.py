@@ -83,6 +83,17 @@ def test_the_table_has_a_row_for_each_mode_and_tells_how_it_was_measured() -> No
     assert lines[6] == "Left out: semantra (index: no such file)."
 
 
+def test_an_update_that_is_not_found_costs_a_library_that_figure_only(
+    tmp_path: Path, squad: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_peers, "run_step", lambda *_: (2.0, {"seconds": 1.5, "found": False}))
+    bench = Bench(read_task(squad, 10), tmp_path, {"txtai": "python"}, 10, {"txtai": {"index_s": [1.0]}})
+    assert dict(bench_peers.update(bench, "txtai")) == {"update_is_rebuild": False}
+    figures = result()
+    del figures["peers"]["txtai"]["update_s"]
+    assert "| not found after it |" in table(figures).splitlines()[3]
+
+
 def test_ratios_are_medians_of_rounds_and_not_ratios_of_medians() -> None:
     figures = {
         "pincite": {"index_s": [1.0, 2.0, 4.0], "hybrid cold_s": [0.5, 1.0, 2.0], "full cold_s": [1.0, 3.0, 2.0]},
