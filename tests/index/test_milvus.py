@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import stat
 import subprocess
 import sys
@@ -276,6 +275,10 @@ def test_a_server_is_reached_by_its_address_and_a_second_sync_is_told_to_wait(
     server, data, port = lite.start_server_in_thread(str(tmp_path / "served"))
     address = f"milvus://127.0.0.1:{port}/articles"
     monkeypatch.chdir(tmp_path)
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
     try:
         assert sync_index(address, [articles], embedder=embedder).added == 3
         index = open_index(address, embedder=embedder)
@@ -284,7 +287,7 @@ def test_a_server_is_reached_by_its_address_and_a_second_sync_is_told_to_wait(
         assert index.location(index.document(hits[0].passage.document_id)) == str(articles / "garden.md")
         (articles / "train.txt").write_text("The ferry to Basel leaves at dawn.\n")
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(_Run, "_put_passages", lambda *arguments: signal.raise_signal(signal.SIGINT))
+            patch.setattr(_Run, "_put_passages", interrupted)
             patch.setattr(_Run, "end", lambda self: None)
             sync_index(address, embedder=embedder)
         with pytest.raises(IndexBusyError):
