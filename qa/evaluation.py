@@ -21,6 +21,7 @@ from pincite.qa.answers import Answer
 from pincite.qa.ask_many import in_order
 from pincite.qa.pipeline import Pipeline
 from pincite.qa.question_lines import Position, parse_object, read_lines, sound_question
+from pincite.qa.render import count
 from pincite.qa.retriever import Hit
 
 __all__ = ["CITED", "Expected", "Figure", "cited_sentences", "evaluate", "read_expected"]
@@ -30,6 +31,9 @@ CITED = 5
 
 _RANKED = 100
 """Passages by which files are ranked; of ten different files there are next to always some in them."""
+
+_REPORTED = 20
+"""Lines without a question that are named, each with what is wrong; a file of something else has no other."""
 
 Figure: TypeAlias = tuple[float, float, float]
 """A mean and the ends of its 95 % interval."""
@@ -60,17 +64,23 @@ class _Outcome:
 def read_expected(path: str, report: Callable[[str], None]) -> Iterator[Expected]:
     """Yield the questions of a `.jsonl` file of `{"question", "answers"?, "files"?}`; no answers: there is none.
 
-    Lines of no use are reported and left out.
+    Lines of no use are left out; the first of them are reported one by one, and then how many more there are.
 
     Raises:
         SourceError: the file cannot be read.
     """
+    left_out = 0
     for number, (line, end) in enumerate(read_lines(path), 1):
         try:
-            row = parse_object(line)
-            yield _expected(row, end)
+            expected = _expected(parse_object(line), end)
         except ValueError as error:
-            report(f"{path}:{number}: {error}; left out")
+            left_out += 1
+            if left_out <= _REPORTED:
+                report(f"{path}:{number}: {error}; left out")
+        else:
+            yield expected
+    if left_out > _REPORTED:
+        report(f"{path}: {count(left_out - _REPORTED, 'more line')} left out")
 
 
 def _expected(row: dict[str, Any], end: Position) -> Expected:

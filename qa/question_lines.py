@@ -52,6 +52,8 @@ def read_lines(path: str) -> Iterator[tuple[bytes | None, Position]]:
             for line, size in lines_of(stream, LONGEST_LINE):
                 end += size
                 yield line, (end, total)
+    except FileNotFoundError as error:
+        raise SourceError(f"No such file: {path}. Name a file with a question a line, or - for stdin.") from error
     except (OSError, UnreadableError) as error:
         reason = reason_for(error) if isinstance(error, OSError) else error
         raise SourceError(f"The questions in {path} cannot be read: {reason}.") from error

@@ -136,6 +136,10 @@ def test_lines_of_no_use_are_named_with_their_number_and_left_out(pipeline: Pipe
     path.write_bytes(b"\n".join(bad))
     with pytest.raises(SourceError, match="No question"):
         evaluate(pipeline, read_expected(str(path), notes.append), min_confidence=0.1)
+    notes.clear()
+    path.write_bytes(b"no json\n" * 500)
+    assert list(read_expected(str(path), notes.append)) == []
+    assert len(notes) == 21 and notes[-1] == f"{path}: 480 more lines left out"
 
 
 def test_the_table_says_how_many_questions_it_rests_on(pipeline: Pipeline, scores_of: Score) -> None:
