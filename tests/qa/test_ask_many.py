@@ -156,7 +156,7 @@ def test_answers_go_to_no_folder_device_or_file_of_questions(ask: Ask, tmp_path:
             saved(ask, alike, place)
     with pytest.raises(SourceError, match="cannot be written"):
         saved(ask, alike, tmp_path / "no" / "folder.jsonl")
-    with pytest.raises(SourceError, match="No such file: .*missing"):
+    with pytest.raises(SourceError, match=r"No such file: .*missing"):
         saved(ask, tmp_path / "missing.txt", tmp_path / "answers.jsonl")
 
 
