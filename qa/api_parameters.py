@@ -132,7 +132,7 @@ _WHERE = Parameter(
     most_items=_MOST_CONDITIONS,
     default=[],
 )
-_K = Parameter("k", "integer", "Passages to read, or to find.", 1, MOST_PASSAGES, default=10)
+_K = Parameter("k", "integer", "Passages to look in, or to find.", 1, MOST_PASSAGES, default=10)
 _PATH = Parameter(
     "path", "string", "A document's path as citations give it.", 1, _LONGEST_PATH, required=True, raw=True
 )

@@ -251,7 +251,7 @@ def watch_command(folder: str | None, debounce: int, as_json: bool) -> None:
 @cli.command()
 @click.argument("question", nargs=-1)
 @_index_option
-@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to read.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to look in.")
 @click.option("--min-confidence", type=click.FloatRange(0, 1), help="Answer only from this confidence on.")
 @click.option("--all", "all_answers", is_flag=True, help="Show every answer found, or all that --llm says.")
 @click.option("--explain", "explained", is_flag=True, help="Show why each passage ranks where it does.")
@@ -415,7 +415,7 @@ def _pipeline(index: SearchIndex, reader: str | None, reranker: str | None) -> P
 @cli.command("eval")
 @click.argument("questions", type=click.Path(), metavar="FILE")
 @_index_option
-@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to read.")
+@click.option("-k", default=10, show_default=True, type=click.IntRange(1, 1000), help="Passages to look in.")
 @click.option("--min-confidence", type=click.FloatRange(0, 1), help="Count answers from this confidence on.")
 @click.option("--plot", type=click.Path(), metavar="FILE.svg|.png", help="Draw how sure and how right answers are.")
 @_where_option

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pincite.index.terms import analyze, surfaces
+from pincite.qa.parts import parts_of
 from pincite.qa.pipeline import Pipeline
 from pincite.qa.reader import ScoredSpan, measure, score
 from pincite.qa.render import Json, Style, printable, within
@@ -62,7 +63,7 @@ def explain(pipeline: Pipeline, question: str, hits: Sequence[Hit]) -> list[Expl
     retrieved = [replace(hit, score=float(score)) for hit, score in zip(hits, meaning + words, strict=True)]
     best = max(hit.score for hit in retrieved)
     spans: dict[int, ScoredSpan] = {}
-    for span in score(measure(index, pipeline.reader, question, retrieved, best)):
+    for span in score(measure(index, pipeline.reader, question, parts_of(index, question, retrieved), best)):
         spans.setdefault(span.hit.row, span)
     return [
         Explanation(

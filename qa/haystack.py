@@ -56,7 +56,8 @@ class PinciteRetriever:
 class PinciteAnswerer:
     """Answers a question with a quote, once for each citation; with nothing where the articles do not say.
 
-    Below `min_confidence`, in [0, 1], there is no answer; `top_k` passages are read. Else as `PinciteRetriever`.
+    It is looked for in `top_k` passages. Below `min_confidence`, in [0, 1], there is no answer. Else as
+    `PinciteRetriever`.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""(question, hits) -> spans that may answer it, from all hits on one scale, each with the chance that it does.
+"""(question, parts of hits) -> spans that may answer it, on one scale, each with the chance that it does.
 
-The span model says for each passage where an answer would begin and end, and how much better that is than none. What
-it says of one passage cannot be compared with another before it is weighed: the chance is a logistic regression on the
+The span model says for each part where an answer would begin and end, and how much better that is than none. What it
+says of one passage cannot be compared with another before it is weighed: the chance is a logistic regression on the
 model's margin and on what words and ranks tell (features.py), fitted on questions that the model never saw
 (`scripts/fit_reader.py`).
 """
@@ -11,39 +11,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 from pincite.index import Span
 from pincite.index.interface import SearchIndex
-from pincite.index.sentences import Outline, outline
-from pincite.qa.features import (
-    Asked,
-    Sentence,
-    ask_words,
-    covered,
-    is_question,
-    offers,
-    sentence_around,
-    sentences_of,
-)
+from pincite.qa.features import Asked, Sentence, ask_words, covered, is_question, offers, sentence_around
+from pincite.qa.parts import Part, read_parts
 from pincite.qa.retriever import Hit
 from pincite.qa.span_decoding import best_spans
-from pincite.qa.span_model import SpanModel, Window
+from pincite.qa.span_model import SpanModel
 
-__all__ = [
-    "MIN_CONFIDENCE",
-    "RERANKED",
-    "WEIGHTS",
-    "Reading",
-    "ScoredSpan",
-    "measure",
-    "read_parts",
-    "reranked",
-    "score",
-]
-
-PART = 3
-"""Sentences that are read at a time. The model, trained on short texts, is too ready to find nothing in a long one: by
-parts it is right as often, and tells better where there is no answer."""
+__all__ = ["MIN_CONFIDENCE", "RERANKED", "WEIGHTS", "Reading", "ScoredSpan", "measure", "reranked", "score"]
 
 SPANS = 3
 """Spans of a passage that are weighed."""
@@ -101,48 +79,25 @@ class Reading:
     features: Mapping[str, float]
 
 
-def measure(index: SearchIndex, model: SpanModel, question: str, hits: Sequence[Hit], best: float) -> list[Reading]:
-    """Return the best spans of each passage with their features, in the order of the passages.
+def measure(index: SearchIndex, model: SpanModel, question: str, parts: Sequence[Part], best: float) -> list[Reading]:
+    """Return the best spans of the parts of each passage with their features, those of the best passage first.
 
     Args:
-        index: whose hits they are.
+        index: in which the passages are.
         model: reads them.
         question: as asked.
-        hits: passages.
-        best: score of the best passage, whether it is among `hits` or not.
+        parts: of passages.
+        best: score of the best passage, whether a part of it is among `parts` or not.
     """
     asked = ask_words(index, question)
-    texts = [hit.passage.text for hit in hits]
-    layouts = [outline(text) for text in texts]
+    parts = sorted(parts, key=lambda part: (part.rank, part.span))
+    read = zip(parts, read_parts(model, question, parts), strict=True)
     found = []
-    for hit, layout, windows in zip(hits, layouts, read_parts(model, question, texts, layouts), strict=True):
-        sentences = sentences_of(hit, layout)
-        spans = best_spans(windows, hit.passage.text, layout, SPANS)
-        found += [_reading(asked, hit, sentences, span, margin, hit.score - best) for span, margin in spans]
-    return found
-
-
-def read_parts(model: SpanModel, question: str, texts: Sequence[str], layouts: Sequence[Outline]) -> list[list[Window]]:
-    """Return what the model says of each text, read in parts of `PART` sentences that overlap by one.
-
-    Args:
-        model: reads.
-        question: as asked.
-        texts: any strings.
-        layouts: the sentences of each text.
-    """
-    places: list[tuple[int, int]] = []
-    parts: list[str] = []
-    for number, (text, layout) in enumerate(zip(texts, layouts, strict=True)):
-        starts, ends = layout.starts.tolist(), layout.ends.tolist()
-        for first in range(0, max(len(starts) - 1, 1), PART - 1):
-            start, end = (starts[first], ends[min(first + PART, len(ends)) - 1]) if starts else (0, len(text))
-            places.append((number, start))
-            parts.append(text[start:end])
-    found: list[list[Window]] = [[] for _ in texts]
-    for window in model.read(question, parts):
-        number, start = places[window.text]
-        found[number].append(replace(window, text=number, offsets=window.offsets + start))
+    for _, several in groupby(read, key=lambda pair: pair[0].rank):
+        pairs = list(several)
+        one, windows = pairs[0][0], [window for _, found in pairs for window in found]
+        spans = best_spans(windows, one.hit.passage.text, one.layout, SPANS)
+        found += [_reading(asked, one.hit, one.sentences, span, margin, one.hit.score - best) for span, margin in spans]
     return found
 
 

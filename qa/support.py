@@ -18,7 +18,7 @@ from pincite.index.interface import SearchIndex
 from pincite.index.sentences import outline
 from pincite.index.terms import analyze
 from pincite.qa.features import covered
-from pincite.qa.reader import read_parts
+from pincite.qa.parts import read_texts
 from pincite.qa.span_decoding import best_spans
 from pincite.qa.span_model import SpanModel
 
@@ -234,7 +234,7 @@ def _contradiction(reader: SpanModel, sentence: str, texts: Sequence[str]) -> st
 def _answers(reader: SpanModel, question: str, texts: Sequence[str]) -> Iterator[tuple[float, str]]:
     """Yield margin and text of the spans of each text that the reader finds likeliest."""
     layouts = [outline(text) for text in texts]
-    for text, layout, windows in zip(texts, layouts, read_parts(reader, question, texts, layouts), strict=True):
+    for text, layout, windows in zip(texts, layouts, read_texts(reader, question, texts, layouts), strict=True):
         for span, margin in best_spans(windows, text, layout, _SPANS):
             yield margin, span.of(text)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = ROOT / "seeds"
 GOLD = ROOT / "tests/gold/questions.jsonl"
-K = 10  # passages that are read by default
+K = 10  # passages that an answer is looked for in by default
 
 PLAIN_BUILD = """
 import json, sys
@@ -98,7 +98,7 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def warm(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Compare a question in a running process with embedding, once, the passages that are read to answer it.
+    """Compare a question in a running process with embedding, once, the passages in which its answer is looked for.
 
     Each question is asked as by default, which stops reading when an answer is all but certain, and made to read all
     passages (`all`). `open` is the opening of the index, its models loaded. Each question is asked once before the

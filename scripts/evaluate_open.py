@@ -72,7 +72,7 @@ def evaluate_open(questions: QuestionSet, pipeline: Pipeline, k: int = 10, limit
     Args:
         questions: the set; some may have no answer.
         pipeline: of an index that has what the set has.
-        k: passages to read.
+        k: passages to look for an answer in.
         limit: only so many of the answerable questions and so many of the others, drawn at random.
     """
     answerable = sample(tuple(one for one in questions.questions if one.answers), limit)

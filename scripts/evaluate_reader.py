@@ -17,7 +17,7 @@ from question_sets import Json, Question, read_squad, sample
 
 from pincite.index.sentences import outline
 from pincite.qa.metrics import auroc, best_threshold, exact_match, f1
-from pincite.qa.reader import read_parts
+from pincite.qa.parts import read_texts
 from pincite.qa.span_decoding import best_spans
 from pincite.qa.span_model import SpanModel
 
@@ -35,7 +35,7 @@ class Prediction:
 def predict(model: SpanModel, question: Question, context: str) -> Prediction:
     """Return what the model finds in the context; nothing in one that has no words."""
     layout = outline(context)
-    (windows,) = read_parts(model, question.text, [context], [layout])
+    (windows,) = read_texts(model, question.text, [context], [layout])
     spans = best_spans(windows, context, layout)
     text, margin = (spans[0][0].of(context), spans[0][1]) if spans else ("", -inf)
     return Prediction(question, text, margin, len(windows))

@@ -93,6 +93,24 @@ def test_every_passage_is_read_once_where_the_first_ones_leave_doubt(keepers: In
     assert without_times(thorough) == without_times(found)
 
 
+def test_of_long_passages_the_parts_that_share_words_with_the_question_are_read(
+    tmp_path: Path, embedder: HashingEmbedder
+) -> None:
+    for n in range(3):
+        idle = " ".join(f"Nothing of note took place in week {week} of year {n}." for week in range(12))
+        (tmp_path / f"{n}.txt").write_text(f"{idle} Keeper {n} kept the lamp. {idle}\n")
+    question = "Who kept the lamp?"
+    reader = NotingReader(question, "")
+    pipeline = Pipeline(Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder), reader=reader)
+    passages = len(pipeline.ask(question).hits)
+    read, reader.texts = reader.texts, []
+    pipeline.ask(question, read_all=True)
+    assert max(passages, 6) == len(read) < len(reader.texts) / 3
+    assert set(read) < set(reader.texts)
+    assert all("kept the lamp" in text for text in read[:3])
+    assert {text for text in reader.texts if "kept the lamp" in text} <= set(read)
+
+
 def test_full_search_orders_more_hits_than_are_read(tmp_path: Path, embedder: HashingEmbedder) -> None:
     for n in range(RERANKED + 5):
         (tmp_path / f"{n:02}.txt").write_text(f"Keeper {n} keeps the lamp{' of the old light house by the sea' * n}.\n")

@@ -12,10 +12,15 @@ import pytest
 
 from pincite.index import Index
 from pincite.index.sentences import outline
-from pincite.qa.reader import WEIGHTS, ScoredSpan, measure, read_parts, reranked, score
+from pincite.qa.parts import parts_of, read_texts
+from pincite.qa.reader import WEIGHTS, Reading, ScoredSpan, measure, reranked, score
 from pincite.qa.retriever import Hit, retrieve
 from pincite.qa.span_decoding import best_spans
 from tests.conftest import HashingEmbedder, KnowingReader
+
+
+def readings_of(index: Index, question: str, answer: str, hits: list[Hit]) -> list[Reading]:
+    return measure(index, KnowingReader({question: answer}), question, parts_of(index, question, hits), hits[0].score)
 
 
 def found(
@@ -23,7 +28,11 @@ def found(
 ) -> tuple[Index, list[Hit], list[ScoredSpan]]:
     index = Index.sync(folder.parent / ".pincite", [folder], embedder=embedder)
     hits = retrieve(index, question, embedder.embed_query(question), 10)
-    return index, hits, score(measure(index, KnowingReader({question: answer}), question, hits, hits[0].score))
+    return (
+        index,
+        hits,
+        score(readings_of(index, question, answer, hits)),
+    )
 
 
 def test_the_model_s_span_is_first_and_its_sentence_is_around_it(articles: Path, embedder: HashingEmbedder) -> None:
@@ -69,7 +78,7 @@ def test_every_feature_is_weighed_and_more_margin_means_more_confidence(
 ) -> None:
     question = "When does the train leave?"
     index, hits, _ = found(articles, embedder, question, "noon")
-    readings = measure(index, KnowingReader({question: "noon"}), question, hits, hits[0].score)
+    readings = readings_of(index, question, "noon", hits)
     assert readings and all(reading.features.keys() == WEIGHTS.keys() for reading in readings)
     one = readings[0]
     for margin, surer in ((-9.0, -8.0), (0.0, 1.0), (8.0, 9.0)):
@@ -80,7 +89,7 @@ def test_every_feature_is_weighed_and_more_margin_means_more_confidence(
 def test_a_foreign_model_s_logits_may_be_of_any_size(articles: Path, embedder: HashingEmbedder) -> None:
     question = "When does the train leave?"
     index, hits, _ = found(articles, embedder, question, "noon")
-    one, *_ = measure(index, KnowingReader({question: "noon"}), question, hits, hits[0].score)
+    one, *_ = readings_of(index, question, "noon", hits)
     for margin, confidence in ((-1e6, 0.0), (1e6, 1.0)):
         extreme = replace(one, features={**one.features, "margin": margin})
         assert [span.confidence for span in score([extreme])] == [confidence]
@@ -94,7 +103,7 @@ def test_questions_without_a_known_term_are_read_too(articles: Path, embedder: H
 
 def test_parts_cover_every_word_and_offsets_are_those_of_the_text() -> None:
     texts = ["", "One. ", " ".join(f"The board met in room {n} 😀 today." for n in range(10)), "no end"]
-    read = read_parts(KnowingReader({"Where?": "room 7"}), "Where?", texts, list(map(outline, texts)))
+    read = read_texts(KnowingReader({"Where?": "room 7"}), "Where?", texts, list(map(outline, texts)))
     assert len(read) == len(texts)
     for number, (text, windows) in enumerate(zip(texts, read, strict=True)):
         places = {tuple(place) for window in windows for place in window.offsets.tolist()}
@@ -116,7 +125,11 @@ def test_a_passage_with_the_answer_rises_and_scores_stay_sorted(articles: Path, 
     hits = retrieve(index, question, embedder.embed_query(question), 10)
     assert hits[-1].path.endswith(("board.txt", "train.txt"))
     answer = hits[-1].passage.text.split()[3]
-    ranked = reranked(question, hits, measure(index, KnowingReader({question: answer}), question, hits, hits[0].score))
+    ranked = reranked(
+        question,
+        hits,
+        readings_of(index, question, answer, hits),
+    )
     gained = {hit.path: hit.score for hit in ranked}
     assert gained[hits[-1].path] > hits[-1].score
     assert [hit.score for hit in ranked] == sorted(gained.values(), reverse=True)
@@ -128,7 +141,7 @@ def test_what_is_no_question_is_not_ordered_by_answers_and_hardly_what_has_none(
 ) -> None:
     question = "When does the train leave?"
     index, hits, _ = found(articles, embedder, question, "noon")
-    readings = measure(index, KnowingReader({question: "noon"}), question, hits, hits[0].score)
+    readings = readings_of(index, question, "noon", hits)
     assert reranked("trains that leave", hits, readings) == hits
     lower = [replace(one, features={**one.features, "margin": -9.0}) for one in readings]
     gains = [
