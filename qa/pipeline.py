@@ -39,8 +39,10 @@ reading the others. Where all parts of all passages were read, six had."""
 _FIRST = 4
 """Parts that are read first. Where any decide these do: a span of a lower one is confident only far ahead of theirs."""
 
-_LEAST = 6
-"""Parts that are read at least, of however few passages."""
+_LEAST = 8
+_PER_PASSAGE = 0.8
+"""Parts that are read in all: for each passage, and at least. Of ten passages of SQuAD and cmu_qad 7 to 11 parts gave
+the same F1 within 0.003, and all parts, twice and four times as many, no more."""
 
 _FOLDED = 3
 """Hits that are retrieved, for each that is wanted, to find copies among them."""
@@ -97,7 +99,7 @@ class Pipeline:
 
         Args:
             question: in words.
-            k: passages to look for the answer in; as many parts of them are read, those that promise most.
+            k: passages to look for the answer in; some four parts of five are read, those that promise most.
             min_confidence: in [0, 1]; below, there is no answer.
             read_all: read the passages whole, even if the first parts decide.
             where: conditions on the documents, which must all hold, such as "date>=2021-05" or "path=reports/**".
@@ -192,7 +194,9 @@ class Pipeline:
         """Return the hits as the reader orders them, and what it finds in them."""
         read = partial(measure, self.index, self.reader, question, best=max((hit.score for hit in hits), default=0.0))
         parts = parts_of(self.index, question, hits)
-        first, others = (parts, []) if read_all else (parts[:_FIRST], parts[_FIRST : max(len(hits), _LEAST)])
+        first, others = (
+            (parts, []) if read_all else (parts[:_FIRST], parts[_FIRST : max(_LEAST, round(_PER_PASSAGE * len(hits)))])
+        )
         readings = read(first)
         spans = score(readings)
         if others and not (spans and spans[0].confidence >= DECISIVE):

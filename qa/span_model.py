@@ -148,13 +148,14 @@ class CompiledReader:
         self._null_id = null_id
         self._tokenizer = tokenizer
         check = partial(_agreement, entry, inputs, null_id, tokenizer)
-        self._network = Network(entry, check, streams=min(core_count(), _MAX_STREAMS))
+        is_int8 = folder.name == packaged_reader.NAME
+        self._network = Network(entry, check, streams=min(core_count(), _MAX_STREAMS), is_int8=is_int8)
         self._instead: SpanModel | None = None
         self._fallback_lock = threading.Lock()
 
     @property
     def precision(self) -> str:
-        """What the network computes in on this machine: "bf16" or "f32"; loads it."""
+        """What the network computes in on this machine: "int8", "bf16" or "f32"; loads it."""
         return self._network.precision
 
     def read(self, question: str, texts: Sequence[str]) -> list[Window]:

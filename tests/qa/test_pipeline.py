@@ -102,10 +102,10 @@ def test_of_long_passages_the_parts_that_share_words_with_the_question_are_read(
     question = "Who kept the lamp?"
     reader = NotingReader(question, "")
     pipeline = Pipeline(Index.sync(tmp_path / ".pincite", [tmp_path], embedder=embedder), reader=reader)
-    passages = len(pipeline.ask(question).hits)
+    assert len(pipeline.ask(question).hits) < 10
     read, reader.texts = reader.texts, []
     pipeline.ask(question, read_all=True)
-    assert max(passages, 6) == len(read) < len(reader.texts) / 3
+    assert len(read) == 8 < len(reader.texts) / 3
     assert set(read) < set(reader.texts)
     assert all("kept the lamp" in text for text in read[:3])
     assert {text for text in reader.texts if "kept the lamp" in text} <= set(read)
