@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import bench
+import bench_embed
 from bench_ask import _turn, seed_questions
 from timing import interleaved, machine
 
@@ -39,10 +39,10 @@ def test_without_a_corpus_the_gold_questions_are_asked() -> None:
 
 
 def test_passages_of_a_corpus_are_its_paragraphs(articles: Path) -> None:
-    passages = list(bench.read_passages(articles))
+    passages = list(bench_embed.read_passages(articles))
     assert "Roses grow behind the house." in passages
     assert all(len(passage.split()) <= 150 for passage in passages)
-    assert bench.seed_passages(5) == bench.seed_passages(5)
+    assert bench_embed.seed_passages(5) == bench_embed.seed_passages(5)
 
 
 def test_the_machine_is_named() -> None:
