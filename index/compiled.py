@@ -35,7 +35,9 @@ _BATCH_TOKENS = 1024
 """Padded tokens of a batch. From 384 to 2,560 the CPU time of a passage was the same within 10 %."""
 
 _FEW = 64
-"""Texts for which the streams for passages are not loaded (0.1 s) where the network for questions is at hand."""
+_VERY_FEW = 8
+"""Texts for which the streams for passages are not loaded (0.1 s): where the network for questions is at hand, and
+where neither is."""
 
 _SORTED_TEXTS = 4096
 """Texts tokenized, sorted by length and batched together; the next lot is tokenized meanwhile."""
@@ -105,15 +107,18 @@ class CompiledEmbedder:
 
     def embed_passages(self, texts: Sequence[str], *, progress: Callable[[int], None] | None = None) -> Vectors:
         """Return the vectors of passages; see `Embedder`."""
+        is_parallel = len(texts) > (_FEW if self._network.has_request else _VERY_FEW)
+        if not self._network.load(parallel=is_parallel):
+            return self._other().embed_passages(texts, progress=progress)
         batches = _batches(self._settings, self._tokenizer, self._settings.passage_prompt, texts)
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        if len(texts) <= _FEW and self._network.has_request and progress is None:
-            for rows, feed in batches:
-                vectors[rows] = unit_rows(self._network.infer(feed))
+        if is_parallel:
+            self._network.run(batches, partial(_store, vectors), progress)
             return vectors
-        if not self._network.load(parallel=True):
-            return self._other().embed_passages(texts, progress=progress)
-        self._network.run(batches, partial(_store, vectors), progress)
+        for rows, feed in batches:
+            vectors[rows] = unit_rows(self._network.infer(feed))
+            if progress is not None:
+                progress(len(rows))
         return vectors
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
