@@ -98,7 +98,8 @@ def explanation_text(explanations: Sequence[Explanation], style: Style) -> str:
         ]
         if one.span:
             margin = f'{abs(one.span.margin):.1f} {"above" if one.span.margin > 0 else "below"} "no answer"'
-            lines.append(f"    reader: “{printable(one.span.text)}”, confidence {one.span.confidence:.2f}, {margin}")
+            reader = "reader" if one.reading else "reader, for this list only"
+            lines.append(f"    {reader}: “{printable(one.span.text)}”, confidence {one.span.confidence:.2f}, {margin}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
