@@ -73,12 +73,16 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """What the model sees: token ids, token types, and the tokens that begin and end the answer, 0 if it has none."""
+    """What the model sees: token ids, token types, and the tokens that begin and end the answer, 0 if it has none.
+
+    `soft`, if not None, are a teacher's logits of each token as its start and end, float16, shape `(t, 2)`.
+    """
 
     ids: Ids
     types: Ids
     start: int
     end: int
+    soft: NDArray[np.float16] | None = None
 
 
 def read_sets(folder: Path, names: Sequence[str] = tuple(SETS)) -> tuple[list[str], list[Question]]:

@@ -4,8 +4,15 @@
     python scripts/train_reader.py train QA_TRAIN WORK --steps 9000 --decay 3000
     python scripts/train_reader.py export QA_TRAIN WORK --average A.pt B.pt
 
+With a larger encoder to learn from, such as all-mpnet-base-v2, and mined.json in both folders:
+
+    python scripts/train_reader.py train QA_TRAIN TEACHER --encoder MPNET --rate 5e-5 --tokens 2048 --steps 3800
+    python scripts/train_reader.py label QA_TRAIN TEACHER --encoder MPNET --epochs 2
+    python scripts/train_reader.py train QA_TRAIN WORK --labels TEACHER --begin BEFORE.pt
+
 `mine` indexes all contexts with pincite and keeps what its retriever wrongly finds; `train` begins or goes on from
-WORK/checkpoint.pt, warms up, keeps the rate, and lets it fall to nothing over the last `--decay` steps; `export` writes
+WORK/checkpoint.pt, warms up, keeps the rate, and lets it fall to nothing over the last `--decay` steps; `label` writes
+what the teacher says of the examples of the first epochs, which is all that is trained with `--labels`; `export` writes
 the weights to qa/, rounded to 8 bits: of one checkpoint, or the mean of several, which is better than each of them
 (Wortsman et al. 2022, "Model soups").
 """
@@ -21,6 +28,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -28,12 +36,15 @@ from typing import Any
 import numpy as np
 import torch
 from reader_data import Example, Sampler, batches, mine, padded, read_sets
+from reader_teacher import Teacher, save_labels, with_labels
 from tokenizers import Tokenizer
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, kl_div
 
 from pincite.index.model_folder import find_model
 
 WARM_UP = 300  # steps
+TAUGHT = 0.7
+TEMPERATURE = 2.0
 
 
 def build(folder: Path) -> Any:
@@ -59,7 +70,11 @@ def collate(batch: list[Example]) -> tuple[torch.Tensor, ...]:
 
 
 def loss_of(model: Any, batch: list[Example], device: str) -> torch.Tensor:
-    """Return the mean cross entropy of starts and ends; no answer is token 0."""
+    """Return the mean cross entropy of starts and ends; no answer is token 0.
+
+    With a teacher's logits it has `1 - TAUGHT` of the loss, and the rest is the divergence from the teacher's chances,
+    both softened by `TEMPERATURE`.
+    """
     ids, types, mask, starts, ends = (one.to(device) for one in collate(batch))
     with torch.autocast(device, torch.bfloat16):
         output = model(input_ids=ids, token_type_ids=types, attention_mask=mask)
@@ -67,7 +82,24 @@ def loss_of(model: Any, batch: list[Example], device: str) -> torch.Tensor:
     outside = (types == 0) | (mask == 0)
     outside[:, 0] = False
     start, end = (logits.float().masked_fill(outside, -1e4) for logits in (output.start_logits, output.end_logits))
-    return (cross_entropy(start, starts) + cross_entropy(end, ends)) / 2
+    loss = (cross_entropy(start, starts) + cross_entropy(end, ends)) / 2
+    if batch[0].soft is None:
+        return loss
+    soft = np.zeros((len(batch), ids.shape[1], 2), np.float32)
+    for row, one in enumerate(batch):
+        assert one.soft is not None
+        soft[row, : len(one.soft)] = one.soft
+    taught = torch.from_numpy(soft).to(device).masked_fill(outside[:, :, None], -1e4)
+    apart = sum(
+        kl_div(
+            (own / TEMPERATURE).log_softmax(1),
+            (taught[:, :, side] / TEMPERATURE).log_softmax(1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        for side, own in enumerate((start, end))
+    )
+    return (1 - TAUGHT) * loss + TAUGHT * TEMPERATURE**2 * apart / 2
 
 
 def rate_at(step: int, steps: int, decay: int) -> float:
@@ -82,18 +114,11 @@ def train(arguments: argparse.Namespace) -> None:
     on one batch, each of a step's hundreds of operations would wait for the slowest thread.
     """
     torch.set_num_threads(1)
-    contexts, questions = read_sets(arguments.data)
-    mined = json.loads((arguments.work / "mined.json").read_bytes())
-    tokenizer = Tokenizer.from_file(str(find_model().path / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    known = {int(i): [tuple(one) for one in passages] for i, passages in mined.items()}
-    sampler = Sampler(tokenizer, contexts, questions, known, arguments.seed)
+    sampler = sampler_of(arguments)
     if torch.cuda.is_available():
         return work(0, 1, arguments, sampler, None, None)
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"
     count = arguments.workers
-    size = sum(weight.numel() for weight in build(find_model().path).parameters() if weight.requires_grad)
+    size = sum(weight.numel() for weight in model_of(arguments).parameters() if weight.requires_grad)
     shared = torch.zeros(count, size + 1).share_memory_()  # type: ignore[no-untyped-call]
     fork = multiprocessing.get_context("fork")
     barrier = fork.Barrier(count)
@@ -106,6 +131,74 @@ def train(arguments: argparse.Namespace) -> None:
         barrier.abort()
         for process in others:
             process.join()
+
+
+def sampler_of(arguments: argparse.Namespace) -> Sampler:
+    """Return what draws the examples."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not survive a fork
+    contexts, questions = read_sets(arguments.data)
+    mined = json.loads((arguments.work / "mined.json").read_bytes())
+    tokenizer = Tokenizer.from_file(str(find_model().path / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    known = {int(i): [tuple(one) for one in passages] for i, passages in mined.items()}
+    return Sampler(tokenizer, contexts, questions, known, arguments.seed)
+
+
+def model_of(arguments: argparse.Namespace) -> Any:
+    """Return the model to train: the teacher if an encoder is given."""
+    return Teacher(arguments.encoder) if arguments.encoder else build(find_model().path)
+
+
+def label(arguments: argparse.Namespace) -> None:
+    """Write WORK/labels-N.npz for each of the first epochs; each core works on its share of the batches."""
+    torch.set_num_threads(1)
+    sampler = sampler_of(arguments)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model_of(arguments).eval().requires_grad_(False).to(device)
+    model.load_state_dict(torch.load(arguments.work / "checkpoint.pt", weights_only=True)["model"])
+    count = 1 if device == "cuda" else arguments.workers
+    fork = multiprocessing.get_context("fork")
+    for epoch in range(arguments.epochs):
+        examples = sampler.epoch(epoch)
+        starts = np.cumsum([0, *(len(one.ids) for one in examples)]).tolist()
+        logits = torch.zeros(starts.pop(), 2, dtype=torch.float16).share_memory_()  # type: ignore[no-untyped-call]
+        place = dict(zip(map(id, examples), starts, strict=True))
+        found = batches(examples, arguments.tokens, random.Random(0))
+        print(f"epoch {epoch}: {len(examples)} examples, {len(found)} batches", flush=True)
+        others = [
+            fork.Process(target=label_batches, args=(model, found[rank::count], place, logits, device))
+            for rank in range(1, count)
+        ]
+        for process in others:
+            process.start()
+        label_batches(model, found[::count], place, logits, device)
+        for process in others:
+            process.join()
+            if process.exitcode:
+                sys.exit("a worker failed")
+        save_labels(arguments.work / f"labels-{epoch}.npz", examples, logits.numpy())
+
+
+def label_batches(
+    model: Any, found: Sequence[list[Example]], place: dict[int, int], logits: torch.Tensor, device: str
+) -> None:
+    """Put what a model says of the examples of some batches to their places, by `id`, in `logits`."""
+    for batch in found:
+        ids, types, mask, _, _ = (one.to(device) for one in collate(batch))
+        with torch.autocast(device, torch.bfloat16):
+            output = model(input_ids=ids, token_type_ids=types, attention_mask=mask)
+        both = torch.stack([output.start_logits, output.end_logits], dim=-1).half().cpu()
+        for row, one in enumerate(batch):
+            logits[place[id(one)] :][: len(one.ids)] = both[row, : len(one.ids)]
+
+
+def examples_of(arguments: argparse.Namespace, sampler: Sampler, epoch: int) -> list[Example]:
+    """Return the examples of an epoch; with labels, the epochs that have them come round again."""
+    if arguments.labels is None:
+        return sampler.epoch(epoch)
+    epoch %= len(list(arguments.labels.glob("labels-*.npz")))
+    return with_labels(arguments.labels / f"labels-{epoch}.npz", sampler.epoch(epoch))
 
 
 def work(
@@ -126,11 +219,13 @@ def _work(
     torch.manual_seed(arguments.seed)
     keep_memory()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = build(find_model().path).to(device).train()
+    model = model_of(arguments).to(device).train()
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=arguments.rate, weight_decay=0.01, fused=True)
     checkpoint = arguments.work / "checkpoint.pt"
     step = epoch = done = 0
+    if arguments.begin and not checkpoint.exists():
+        model.load_state_dict(torch.load(arguments.begin, weights_only=True)["model"])
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
@@ -142,7 +237,7 @@ def _work(
     began = saved = time.monotonic()
     seen, losses, stop = 0, [], False
     while step < arguments.steps and not stop:
-        examples = sampler.epoch(epoch)
+        examples = examples_of(arguments, sampler, epoch)
         found = batches(examples, arguments.tokens, random.Random(f"{arguments.seed} {epoch}"))
         if rank == 0:
             print(f"epoch {epoch}: {len(examples)} examples, {len(found)} batches", flush=True)
@@ -246,7 +341,7 @@ def main() -> None:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(required=True)
-    for name, run in (("mine", mine_command), ("train", train), ("export", export)):
+    for name, run in (("mine", mine_command), ("train", train), ("label", label), ("export", export)):
         command = commands.add_parser(name)
         command.add_argument("data", type=Path)
         command.add_argument("work", type=Path)
@@ -257,6 +352,12 @@ def main() -> None:
             command.add_argument("--steps", type=int, default=9000)
             command.add_argument("--decay", type=int, default=3000)
             command.add_argument("--rate", type=float, default=2e-4)
+            command.add_argument("--labels", type=Path, metavar="TEACHER", help="folder in which `label` wrote")
+            command.add_argument("--begin", type=Path, metavar="CHECKPOINT", help="weights to begin with")
+        if name == "label":
+            command.add_argument("--epochs", type=int, default=1)
+        if name in ("train", "label"):
+            command.add_argument("--encoder", type=Path, metavar="DIR", help="a larger one, to be the teacher")
             command.add_argument("--tokens", type=int, default=4096, help="padded tokens of a batch")
             command.add_argument("--workers", type=int, default=os.cpu_count())
             command.add_argument("--seed", type=int, default=1)

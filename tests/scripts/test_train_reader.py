@@ -9,41 +9,20 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from reader_data import Example, Sampler, read_sets
-from tokenizers import Tokenizer
+from reader_data import Example, Sampler
 
-from pincite.index.loading import quiet
 from pincite.index.model_folder import find_model
 from pincite.qa import packaged_reader
-from tests.scripts.test_reader_data import LONG_SET, long_paragraph, write_set
 
 ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.slow  # torch alone takes seconds to import
-
-
-@pytest.fixture
-def train_reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The script, without what it does to its process."""
-    with quiet():
-        import torch
-        import train_reader
-
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        monkeypatch.setattr(train_reader, "keep_memory", lambda: None)
-        yield train_reader
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        torch.set_num_threads(threads)
 
 
 def tiny_model(folder: Path) -> Any:
@@ -64,25 +43,12 @@ def tiny_model(folder: Path) -> Any:
     return model
 
 
-@pytest.fixture
-def tiny(train_reader: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_reader, "build", tiny_model)
-    monkeypatch.setattr(train_reader, "WARM_UP", 5)
-
-
-@pytest.fixture
-def sampler(tmp_path: Path) -> Sampler:
-    write_set(tmp_path / f"{LONG_SET}.json", [long_paragraph(n) for n in range(20)])
-    tokenizer = Tokenizer.from_file(str(find_model().path / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return Sampler(tokenizer, *read_sets(tmp_path, [LONG_SET]), {}, seed=1)
-
-
 def settings(work: Path, **changed: Any) -> argparse.Namespace:
     work.mkdir(exist_ok=True)
     return argparse.Namespace(
-        **{"work": work, "seed": 1, "rate": 5e-3, "steps": 30, "decay": 10, "tokens": 1024} | changed
+        **{"work": work, "seed": 1, "rate": 5e-3, "steps": 30, "decay": 10, "tokens": 1024}
+        | {"encoder": None, "labels": None, "begin": None}
+        | changed
     )
 
 
@@ -222,7 +188,8 @@ from functools import partial
 from pathlib import Path
 import train_reader
 from reader_data import read_sets
-from tests.scripts.test_train_reader import LONG_SET, settings, tiny_model
+from tests.scripts.test_reader_data import LONG_SET
+from tests.scripts.test_train_reader import settings, tiny_model
 
 folder = Path(sys.argv[1])
 train_reader.build, train_reader.WARM_UP = tiny_model, 5
