@@ -119,7 +119,7 @@ class Network:
         """What the network computes in on this machine: "int8", "bf16" or "f32"; loads it.
 
         Raises:
-            CannotCompileError: in neither does it agree with its reference.
+            CannotCompileError: in none of them does it agree with its reference.
             RuntimeError, OSError, ImportError: it does not run.
         """
         with self._load_lock:
@@ -218,11 +218,10 @@ class Network:
 
     def _compile(self, precision: str, streams: int) -> Any:
         """Return the network compiled for that many streams of one thread each (an openvino.CompiledModel)."""
-        computed = (
-            precision if precision != "int8" else "bf16" if _has_bf16() else "f32"
-        )  # what is not a matrix product
+        # In a network of int8 products, of all that is no product with a matrix.
+        others = "bf16" if _has_bf16() else "f32"
         options = {
-            "INFERENCE_PRECISION_HINT": computed,
+            "INFERENCE_PRECISION_HINT": others if precision == "int8" else precision,
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": streams,
             # Pinned threads of two processes would wait for each other on the same core.

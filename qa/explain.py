@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pincite.index.terms import analyze, surfaces
+from pincite.qa.features import ask_words
 from pincite.qa.parts import parts_of
 from pincite.qa.pipeline import Pipeline
 from pincite.qa.reader import ScoredSpan, measure, score
@@ -61,9 +62,9 @@ def explain(pipeline: Pipeline, question: str, hits: Sequence[Hit]) -> list[Expl
     spoken = [word for word in dict.fromkeys(surfaces(question)) if analyze(word)]
     shares = np.array([index.bm25(word, rows) for word in spoken]).reshape(-1, len(rows))
     retrieved = [replace(hit, score=float(score)) for hit, score in zip(hits, meaning + words, strict=True)]
-    best = max(hit.score for hit in retrieved)
+    best, asked = max(hit.score for hit in retrieved), ask_words(index, question)
     spans: dict[int, ScoredSpan] = {}
-    for span in score(measure(index, pipeline.reader, question, parts_of(index, question, retrieved), best)):
+    for span in score(measure(asked, pipeline.reader, question, parts_of(asked, retrieved), best)):
         spans.setdefault(span.hit.row, span)
     return [
         Explanation(
@@ -98,8 +99,9 @@ def explanation_text(explanations: Sequence[Explanation], style: Style) -> str:
         ]
         if one.span:
             margin = f'{abs(one.span.margin):.1f} {"above" if one.span.margin > 0 else "below"} "no answer"'
-            reader = "reader" if one.reading else "reader, for this list only"
-            lines.append(f"    {reader}: “{printable(one.span.text)}”, confidence {one.span.confidence:.2f}, {margin}")
+            counted = "" if one.reading >= 0.005 else "; not counted"
+            found = f"“{printable(one.span.text)}”, confidence {one.span.confidence:.2f}"
+            lines.append(f"    reader: {found}, {margin}{counted}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from pincite.index import Span
-from pincite.index.interface import SearchIndex
 from pincite.index.sentences import Outline, outline
-from pincite.qa.features import Sentence, ask_words, covered, sentences_of
+from pincite.qa.features import Asked, Sentence, covered, sentences_of
 from pincite.qa.retriever import Hit
 from pincite.qa.span_model import SpanModel, Window
 
@@ -48,15 +47,13 @@ class Part:
     promise: float
 
 
-def parts_of(index: SearchIndex, question: str, hits: Sequence[Hit]) -> list[Part]:
+def parts_of(asked: Asked, hits: Sequence[Hit]) -> list[Part]:
     """Return all parts of all hits, most promising first.
 
     Args:
-        index: whose hits they are.
-        question: as asked.
+        asked: what the question asks by its words.
         hits: passages, best first.
     """
-    idf = ask_words(index, question).idf
     parts = []
     for rank, hit in enumerate(hits):
         text, begin = hit.passage.text, hit.passage.span.start
@@ -64,7 +61,7 @@ def parts_of(index: SearchIndex, question: str, hits: Sequence[Hit]) -> list[Par
         sentences = sentences_of(hit, layout)
         for span in _spans(text, layout):
             inside = [one.terms for one in sentences if span.start <= one.span.start - begin < span.end]
-            promise = hit.score + WORDS * covered(idf, frozenset().union(*inside))
+            promise = hit.score + WORDS * covered(asked.idf, frozenset().union(*inside))
             parts.append(Part(hit, rank, layout, sentences, span, promise))
     return sorted(parts, key=lambda part: -part.promise)
 

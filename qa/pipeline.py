@@ -21,6 +21,7 @@ from pincite.index.filters import Condition, parse_wheres
 from pincite.index.interface import SearchIndex
 from pincite.qa.answers import Answer, compose
 from pincite.qa.duplicates import fold
+from pincite.qa.features import ask_words
 from pincite.qa.parts import parts_of
 from pincite.qa.reader import MIN_CONFIDENCE, RERANKED, ScoredSpan, measure, reranked, score
 from pincite.qa.reranker import Reranker, reordered
@@ -44,8 +45,8 @@ _PER_PASSAGE = 0.8
 """Parts that are read in all: for each passage, and at least. Of ten passages of SQuAD and cmu_qad 7 to 11 parts gave
 the same F1 within 0.003, and all parts, twice and four times as many, no more."""
 
-_FOLDED = 3
-"""Hits that are retrieved, for each that is wanted, to find copies among them."""
+_SPARE = 20
+"""Hits that are retrieved beyond those wanted, to find copies among them."""
 
 _MOST_FOLDED = 2_000
 """Hits that are retrieved at most to have enough that differ; folding so many takes a third of a second."""
@@ -182,7 +183,7 @@ class Pipeline:
         mode: Mode = "hybrid",
     ) -> list[Hit]:
         """Return the `k` best hits, copies folded; as many are retrieved as that takes, within reason."""
-        wanted = _FOLDED * max(k, 10)
+        wanted = k + _SPARE
         while True:
             hits = retrieve(self.index, question, vector, wanted, mode=mode, where=where)
             found = fold(hits)
@@ -192,8 +193,9 @@ class Pipeline:
 
     def _read(self, question: str, hits: Sequence[Hit], read_all: bool) -> tuple[list[Hit], list[ScoredSpan]]:
         """Return the hits as the reader orders them, and what it finds in them."""
-        read = partial(measure, self.index, self.reader, question, best=max((hit.score for hit in hits), default=0.0))
-        parts = parts_of(self.index, question, hits)
+        asked = ask_words(self.index, question)
+        read = partial(measure, asked, self.reader, question, best=max((hit.score for hit in hits), default=0.0))
+        parts = parts_of(asked, hits)
         first, others = (
             (parts, []) if read_all else (parts[:_FIRST], parts[_FIRST : max(_LEAST, round(_PER_PASSAGE * len(hits)))])
         )

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pincite.index import Span
-from pincite.index.interface import SearchIndex
-from pincite.qa.features import Asked, Sentence, ask_words, covered, is_question, offers, sentence_around
+from pincite.qa.features import Asked, Sentence, covered, is_question, offers, sentence_around
 from pincite.qa.parts import Part, read_parts
 from pincite.qa.retriever import Hit
 from pincite.qa.span_decoding import best_spans
@@ -79,17 +78,16 @@ class Reading:
     features: Mapping[str, float]
 
 
-def measure(index: SearchIndex, model: SpanModel, question: str, parts: Sequence[Part], best: float) -> list[Reading]:
+def measure(asked: Asked, model: SpanModel, question: str, parts: Sequence[Part], best: float) -> list[Reading]:
     """Return the best spans of the parts of each passage with their features, those of the best passage first.
 
     Args:
-        index: in which the passages are.
+        asked: what the question asks by its words.
         model: reads them.
         question: as asked.
         parts: of passages.
         best: score of the best passage, whether a part of it is among `parts` or not.
     """
-    asked = ask_words(index, question)
     parts = sorted(parts, key=lambda part: (part.rank, part.span))
     read = zip(parts, read_parts(model, question, parts), strict=True)
     found = []

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from question_sets import Question, QuestionSet, read_jsonl, read_questions, sample, sources_of
-from timing import interleaved, machine, p50_and_p95
+from timing import interleaved, machine, p50_and_p95, spread
 
 if TYPE_CHECKING:
     from pincite.qa import Answer, Pipeline
@@ -87,9 +87,7 @@ def cold(arguments: argparse.Namespace) -> dict[str, Any]:
     ratios = [mine / theirs for mine, theirs in zip(times["pincite"][0], times["plain"][0], strict=True)]
     return {
         "bench": "cold",
-        "ratio": round(statistics.median(ratios), 3),
-        "ratio_min": round(min(ratios), 3),
-        "ratio_max": round(max(ratios), 3),
+        **spread(ratios, 3),
         "pincite_s": round(statistics.median(times["pincite"][0]), 3),
         "plain_s": round(statistics.median(times["plain"][0]), 3),
         "steps_ms": {step: round(statistics.median(row[step] for row in steps), 1) for step in steps[0]},

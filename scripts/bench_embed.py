@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench_ask import SEEDS, seed_questions
 from question_sets import read_questions, sources_of
-from timing import interleaved, machine
+from timing import interleaved, machine, spread
 
 if TYPE_CHECKING:
     from pincite.index.compiled import CompiledEmbedder
@@ -107,9 +107,7 @@ def embed(arguments: argparse.Namespace) -> dict[str, Any]:
     ratios = [ours / theirs for ours, theirs in zip(speed["pincite"], speed["plain"], strict=True)]
     return {
         "bench": "embed",
-        "ratio": round(statistics.median(ratios), 2),
-        "ratio_min": round(min(ratios), 2),
-        "ratio_max": round(max(ratios), 2),
+        **spread(ratios, 2),
         "ratio_cpu_seconds": round(cpu["pincite"] / cpu["plain"], 2),
         "pincite_passages_per_s": round(statistics.median(speed["pincite"]), 1),
         "plain_passages_per_s": round(statistics.median(speed["plain"]), 1),
@@ -186,9 +184,7 @@ def index(arguments: argparse.Namespace) -> dict[str, Any]:
     ratios = [alone / whole for alone, whole in zip(times["embed"][0], times["sync"][0], strict=True)]
     return {
         "bench": "index",
-        "ratio": round(statistics.median(ratios), 3),
-        "ratio_min": round(min(ratios), 3),
-        "ratio_max": round(max(ratios), 3),
+        **spread(ratios, 3),
         "sync_passages_per_s": round(len(passages) / statistics.median(times["sync"][0]), 1),
         "embed_passages_per_s": round(len(passages) / statistics.median(times["embed"][0]), 1),
         "corpus": questions.name,

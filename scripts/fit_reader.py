@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from reader_data import Question, read_sets, twist
 
 from pincite.index import Index
+from pincite.qa.features import ask_words
 from pincite.qa.metrics import f1
 from pincite.qa.parts import parts_of
 from pincite.qa.reader import RERANKED, WEIGHTS, measure
@@ -72,8 +73,8 @@ def ask(index: Index, model: SpanModel, question: Question, answers: tuple[str, 
     """Return what the reader finds for a question, before it is weighed."""
     vector = index.embedder.embed_query(question.text)
     hits = retrieve(index, question.text, vector, RERANKED)
-    parts = parts_of(index, question.text, hits)
-    readings = measure(index, model, question.text, parts, hits[0].score) if hits else []
+    words = ask_words(index, question.text)
+    readings = measure(words, model, question.text, parts_of(words, hits), hits[0].score) if hits else []
     margins: dict[tuple[str, int], float] = {}
     for one in readings:
         key = (one.hit.path, one.hit.passage.span.start)

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import statistics
 import sys
 import threading
 import time
@@ -45,6 +46,16 @@ def p50_and_p95(values: Sequence[float], digits: int = 1) -> dict[str, float]:
     """
     middle, high = np.percentile(values, [50, 95]).tolist()
     return {"p50": round(middle, digits), "p95": round(high, digits)}
+
+
+def spread(ratios: Sequence[float], digits: int) -> dict[str, float]:
+    """Return the median, the least and the greatest of the ratios of some rounds.
+
+    >>> spread([2.0, 1.0, 4.0], 1)
+    {'ratio': 2.0, 'ratio_min': 1.0, 'ratio_max': 4.0}
+    """
+    found = {"ratio": statistics.median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
+    return {name: round(value, digits) for name, value in found.items()}
 
 
 def machine(rounds: int) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from pincite.index import Index
 from pincite.index.sentences import outline
+from pincite.qa.features import ask_words
 from pincite.qa.parts import parts_of, read_texts
 from pincite.qa.reader import WEIGHTS, Reading, ScoredSpan, measure, reranked, score
 from pincite.qa.retriever import Hit, retrieve
@@ -20,7 +21,8 @@ from tests.conftest import HashingEmbedder, KnowingReader
 
 
 def readings_of(index: Index, question: str, answer: str, hits: list[Hit]) -> list[Reading]:
-    return measure(index, KnowingReader({question: answer}), question, parts_of(index, question, hits), hits[0].score)
+    asked = ask_words(index, question)
+    return measure(asked, KnowingReader({question: answer}), question, parts_of(asked, hits), hits[0].score)
 
 
 def found(
@@ -115,7 +117,7 @@ def test_parts_cover_every_word_and_offsets_are_those_of_the_text() -> None:
 
 def test_no_passages_no_spans(articles: Path, embedder: HashingEmbedder) -> None:
     index = Index.sync(articles.parent / ".pincite", [articles], embedder=embedder)
-    assert score(measure(index, KnowingReader({"who?": ""}), "who?", [], 0.0)) == []
+    assert score(measure(ask_words(index, "who?"), KnowingReader({"who?": ""}), "who?", [], 0.0)) == []
     assert reranked("Who?", [], []) == []
 
 
