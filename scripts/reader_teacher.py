@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,10 @@ import torch
 from numpy.typing import NDArray
 from reader_data import Example
 
+from pincite.index import int8
 from pincite.index.model_folder import find_model
+from pincite.index.network import import_openvino
+from pincite.index.tracing import write_network
 
 FROZEN = 4  # layers; the lowest ones of twelve learn next to nothing in so few steps, and take a third of the time
 
@@ -65,6 +69,30 @@ def _numbers(folder: Path) -> torch.Tensor:
     for word, number in ours.items():
         numbers[number] = own.get(names.get(word, word), own["[UNK]"])
     return numbers
+
+
+class _Both(torch.nn.Module):
+    """A model whose two logits of each token are one output, shape `(n, t, 2)`, as compiled networks have it."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: torch.Tensor, types: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        output = self.model(input_ids=ids, token_type_ids=types, attention_mask=mask)
+        return torch.stack([output.start_logits, output.end_logits], dim=-1)
+
+
+def compiled(model: torch.nn.Module, workers: int) -> Any:
+    """Return an openvino.AsyncInferQueue of a model with int8 matrices: takes ids, types, mask, gives `(n, t, 2)`."""
+    openvino = import_openvino()
+    example = {name: torch.ones(2, 64, dtype=torch.int64) for name in ("input_ids", "token_type_ids", "attention_mask")}
+    with TemporaryDirectory() as folder:
+        write_network(_Both(model), example, Path(folder))
+        core = openvino.Core()
+        network = int8.rounded(core.read_model(Path(folder) / "model.xml"))
+        options = {"NUM_STREAMS": workers, "INFERENCE_NUM_THREADS": workers, **int8.OPTIONS}
+        return openvino.AsyncInferQueue(core.compile_model(network, "CPU", options), workers)
 
 
 def identity(examples: Sequence[Example]) -> str:

@@ -28,15 +28,16 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from reader_data import Example, Sampler, batches, mine, padded, read_sets
-from reader_teacher import Teacher, save_labels, with_labels
+from reader_teacher import Teacher, compiled, save_labels, with_labels
 from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy, kl_div
 
@@ -45,6 +46,8 @@ from pincite.index.model_folder import find_model
 WARM_UP = 300  # steps
 TAUGHT = 0.7
 TEMPERATURE = 2.0
+
+Keep = Callable[[list[Example], NDArray[np.float32]], None]
 
 
 def build(folder: Path) -> Any:
@@ -151,46 +154,46 @@ def model_of(arguments: argparse.Namespace) -> Any:
 
 
 def label(arguments: argparse.Namespace) -> None:
-    """Write WORK/labels-N.npz for each of the first epochs; each core works on its share of the batches."""
-    torch.set_num_threads(1)
+    """Write WORK/labels-N.npz for each of the first epochs."""
     sampler = sampler_of(arguments)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = model_of(arguments).eval().requires_grad_(False).to(device)
+    model = model_of(arguments).eval().requires_grad_(False)
     model.load_state_dict(torch.load(arguments.work / "checkpoint.pt", weights_only=True)["model"])
-    count = 1 if device == "cuda" else arguments.workers
-    fork = multiprocessing.get_context("fork")
     for epoch in range(arguments.epochs):
         examples = sampler.epoch(epoch)
         starts = np.cumsum([0, *(len(one.ids) for one in examples)]).tolist()
-        logits = torch.zeros(starts.pop(), 2, dtype=torch.float16).share_memory_()  # type: ignore[no-untyped-call]
+        logits = np.zeros((starts.pop(), 2), np.float16)
         place = dict(zip(map(id, examples), starts, strict=True))
         found = batches(examples, arguments.tokens, random.Random(0))
         print(f"epoch {epoch}: {len(examples)} examples, {len(found)} batches", flush=True)
-        others = [
-            fork.Process(target=label_batches, args=(model, found[rank::count], place, logits, device))
-            for rank in range(1, count)
-        ]
-        for process in others:
-            process.start()
-        label_batches(model, found[::count], place, logits, device)
-        for process in others:
-            process.join()
-            if process.exitcode:
-                sys.exit("a worker failed")
-        save_labels(arguments.work / f"labels-{epoch}.npz", examples, logits.numpy())
+
+        def keep(batch: list[Example], both: NDArray[np.float32], logits: Any = logits, place: Any = place) -> None:
+            for row, one in enumerate(batch):
+                logits[place[id(one)] :][: len(one.ids)] = both[row, : len(one.ids)]
+
+        if torch.cuda.is_available():
+            run(model.to("cuda"), found, keep, "cuda")
+        else:
+            run_compiled(model, found, keep, arguments.workers)
+        save_labels(arguments.work / f"labels-{epoch}.npz", examples, logits)
 
 
-def label_batches(
-    model: Any, found: Sequence[list[Example]], place: dict[int, int], logits: torch.Tensor, device: str
-) -> None:
-    """Put what a model says of the examples of some batches to their places, by `id`, in `logits`."""
+def run(model: Any, found: Sequence[list[Example]], keep: Keep, device: str) -> None:
+    """Give `keep` each batch with its starts' and ends' logits, float32, shape `(n, t, 2)`."""
     for batch in found:
         ids, types, mask, _, _ = (one.to(device) for one in collate(batch))
-        with torch.autocast(device, torch.bfloat16):
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16):
             output = model(input_ids=ids, token_type_ids=types, attention_mask=mask)
-        both = torch.stack([output.start_logits, output.end_logits], dim=-1).half().cpu()
-        for row, one in enumerate(batch):
-            logits[place[id(one)] :][: len(one.ids)] = both[row, : len(one.ids)]
+        keep(batch, torch.stack([output.start_logits, output.end_logits], dim=-1).float().cpu().numpy())
+
+
+def run_compiled(model: Any, found: Sequence[list[Example]], keep: Keep, workers: int) -> None:
+    """Do what `run` does, on a CPU and with the matrices in int8: a third faster than in bfloat16."""
+    queue = compiled(model, workers)
+    queue.set_callback(lambda request, batch: keep(batch, request.get_output_tensor(0).data))
+    for batch in found:
+        ids, types, mask, _, _ = collate(batch)
+        queue.start_async([ids.numpy(), types.numpy(), mask.numpy()], batch)
+    queue.wait_all()
 
 
 def examples_of(arguments: argparse.Namespace, sampler: Sampler, epoch: int) -> list[Example]:

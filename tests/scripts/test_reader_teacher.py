@@ -121,6 +121,13 @@ def test_a_reader_learns_from_a_teacher_s_labels(
     stored = np.load(taught.work / "labels-0.npz")["logits"]
     assert len(stored) == sum(len(one.ids) for one in sampler.epoch(0)) and np.abs(stored).sum(axis=1).all()
 
+    by_torch: list[Any] = []
+    teacher = train_reader.model_of(taught).eval()
+    teacher.load_state_dict(checkpoint(taught.work)["model"])
+    train_reader.run(teacher, [[one] for one in sampler.epoch(0)], lambda _, both: by_torch.append(both[0]), "cpu")
+    exact = np.concatenate([both[: len(one.ids)] for one, both in zip(sampler.epoch(0), by_torch, strict=True)])
+    assert np.abs(stored - exact).max() < 0.05 * np.abs(exact).max(), "int8 and bfloat16 say the same"
+
     work = settings(tmp_path / "work", labels=taught.work, steps=40, begin=None)
     seen = [one for epoch in range(3) for one in train_reader.examples_of(work, sampler, epoch)]
     assert all(one.soft is not None and len(one.soft) == len(one.ids) for one in seen)
