@@ -14,7 +14,8 @@ With a larger encoder to learn from, such as all-mpnet-base-v2, and mined.json i
 WORK/checkpoint.pt, warms up, keeps the rate, and lets it fall to nothing over the last `--decay` steps; `label` writes
 what the teacher says of the examples of the first epochs, which is all that is trained with `--labels`; `export` writes
 the weights to qa/, rounded to 8 bits: of one checkpoint, or the mean of several, which is better than each of them
-(Wortsman et al. 2022, "Model soups").
+(Wortsman et al. 2022, "Model soups"). What rounding costs is seen by `export --unrounded DIR` and `evaluate.py reader
+--reader DIR`.
 """
 
 from __future__ import annotations
@@ -302,15 +303,26 @@ def keep_memory() -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Write qa/reader.safetensors and qa/reader.json: matrices as int8 rows with a scale each, the rest as it is."""
-    from safetensors.numpy import save
-
+    """Write qa/reader.safetensors and qa/reader.json, or, to see what rounding costs, a folder for `--reader`."""
     model = build(find_model().path)
     states = [torch.load(path, weights_only=True) for path in arguments.average or [arguments.work / "checkpoint.pt"]]
     for name, weight in model.state_dict().items():
         if weight.is_floating_point():
             weight.copy_(sum(state["model"][name] for state in states) / len(states))
     steps = [state["step"] for state in states]
+    if arguments.unrounded:
+        model.save_pretrained(arguments.unrounded)
+        for path in find_model().path.glob("*token*"):
+            (arguments.unrounded / path.name).write_bytes(path.read_bytes())
+    else:
+        write_rounded(model, steps, Path(__file__).resolve().parent.parent / "qa")
+    print(f"written after {steps} steps", file=sys.stderr)
+
+
+def write_rounded(model: Any, steps: Sequence[int], home: Path) -> None:
+    """Write reader.safetensors and reader.json: matrices as int8 rows with a scale each, the rest as it is."""
+    from safetensors.numpy import save
+
     tensors: dict[str, np.ndarray[Any, Any]] = {}
     for name, weight in model.state_dict().items():
         if name.endswith(("word_embeddings.weight", "position_ids", "token_type_ids")):
@@ -324,12 +336,10 @@ def export(arguments: argparse.Namespace) -> None:
         else:
             tensors[name] = np.ascontiguousarray(values)
     data = save(tensors, metadata={"format": "pincite reader 1"})
-    home = Path(__file__).resolve().parent.parent / "qa"
     (home / "reader.safetensors").write_bytes(data)
     config = {k: v for k, v in model.config.to_diff_dict().items() if isinstance(v, (int, float, str)) and k[0] != "_"}
     about = {"format": 1, "sha256": sha256(data).hexdigest(), "config": config, "trained": {"steps": steps}}
     (home / "reader.json").write_text(json.dumps(about, indent=1) + "\n")
-    print(f"{len(data) / 1e6:.1f} MB after {steps} steps", file=sys.stderr)
 
 
 def mine_command(arguments: argparse.Namespace) -> None:
@@ -351,6 +361,7 @@ def main() -> None:
         command.set_defaults(run=run)
         if name == "export":
             command.add_argument("--average", type=Path, nargs="+", metavar="CHECKPOINT", help="instead of WORK's")
+            command.add_argument("--unrounded", type=Path, metavar="DIR", help="write a folder of transformers there")
         if name == "train":
             command.add_argument("--steps", type=int, default=9000)
             command.add_argument("--decay", type=int, default=3000)

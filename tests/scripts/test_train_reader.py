@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from reader_data import Example, Sampler
 
-from pincite.index.model_folder import find_model
+from pincite.index.model_folder import find_folder, find_model
 from pincite.qa import packaged_reader
+from pincite.qa.span_model import READERS
 
 ROOT = Path(__file__).parents[2]
 
@@ -224,7 +225,7 @@ def test_what_is_exported_is_what_the_packaged_reader_loads(
     (tmp_path / "qa").mkdir()
     trained = train_reader.build(find_model().path)
     torch.save({"model": trained.state_dict(), "step": 77}, tmp_path / "checkpoint.pt")
-    train_reader.export(argparse.Namespace(work=tmp_path, average=None))
+    train_reader.export(argparse.Namespace(work=tmp_path, average=None, unrounded=None))
     assert "[77] steps" in capsys.readouterr().err
     found = packaged_reader.find_packaged(tmp_path / "qa")
     model, _ = packaged_reader.load_packaged(found.path)
@@ -232,6 +233,13 @@ def test_what_is_exported_is_what_the_packaged_reader_loads(
         scale = weight.abs().max() / 127 if weight.ndim == 2 and not name.startswith("qa_outputs") else 0
         assert (weight - trained.state_dict()[name]).abs().max() <= 0.51 * scale, name
     assert packaged_reader.read_about(tmp_path / "qa")["trained"] == {"steps": [77]}
+
+    from pincite.qa.span_export import TorchReader
+
+    train_reader.export(argparse.Namespace(work=tmp_path, average=None, unrounded=tmp_path / "whole"))
+    whole = TorchReader(find_folder(str(tmp_path / "whole"), READERS))  # which reads two texts at once
+    for name, weight in whole.model.state_dict().items():
+        assert torch.equal(weight.float().cpu(), trained.state_dict()[name]), name
 
 
 def test_exported_mean_of_two_checkpoints_lies_between_them(
@@ -246,7 +254,8 @@ def test_exported_mean_of_two_checkpoints_lies_between_them(
     for step, factor in ((1, 1.0), (2, 3.0)):
         scaled = {name: weight * factor for name, weight in weights.items()}
         torch.save({"model": scaled, "step": step}, tmp_path / f"{step}.pt")
-    train_reader.export(argparse.Namespace(work=tmp_path, average=[tmp_path / "1.pt", tmp_path / "2.pt"]))
+    both = [tmp_path / "1.pt", tmp_path / "2.pt"]
+    train_reader.export(argparse.Namespace(work=tmp_path, average=both, unrounded=None))
     model, _ = packaged_reader.load_packaged(tmp_path / "qa")
     name = "bert.encoder.layer.0.attention.self.query.weight"
     assert torch.allclose(model.state_dict()[name], 2 * weights[name], atol=0.02)
