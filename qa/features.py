@@ -1,13 +1,12 @@
 """(question, hits) -> the sentences of the hits and what words alone tell of each: features for the reader.
 
-A model that reads is wrong in its own ways, and words in theirs: the reader weighs both. Kinds of questions and what
-offers an answer to them are English; for anything else they are 0 and weigh nothing.
+A model that reads is wrong in its own ways, and words in theirs: the reader weighs both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from pincite.index import Span
@@ -22,8 +21,7 @@ __all__ = [
     "ask_words",
     "covered",
     "is_question",
-    "kind_asked",
-    "offers",
+    "is_yes_no",
     "sentence_around",
     "sentences_of",
 ]
@@ -31,11 +29,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a question asks by its words: terms with their idf, what kind of thing, its words in lower case."""
+    """What a question asks by its words: terms with their idf, and whether yes or no would answer it."""
 
     idf: Mapping[str, float]
-    kind: str
-    words: frozenset[str]
+    is_yes_no: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,7 @@ def ask_words(index: SearchIndex, question: str) -> Asked:
     """Return what a question asks by its words, weighted by the index."""
     terms = list(dict.fromkeys(analyze(question)))
     idf = dict(zip(terms, index.idf(terms).tolist(), strict=True))
-    return Asked(idf, kind_asked(question), frozenset(_WORD.findall(question.lower())))
+    return Asked(idf, is_yes_no(question))
 
 
 def sentences_of(hit: Hit, layout: Outline) -> list[Sentence]:
@@ -118,46 +115,13 @@ def covered(idf: Mapping[str, float], terms: Set[str]) -> float:
     return sum(weight for term, weight in idf.items() if term in terms) / total if total else 0.0
 
 
-# --- what a question asks for, and whether a sentence offers it; English, and 0 for anything else ---------------
-
-_WORD = re.compile(r"\w+")
-_ASKED = {
-    "time": r"when|(?:what|which)\s(?:\w+\s)?(?:years?|dates?|days?|months?|decades?|century|time)|how long ago",
-    "number": r"how (?:many|much|old|long|tall|large|big|far|high|fast|often|deep|heavy|wide)|number of"
-    r"|(?:what|which) (?:(?:is|was|were|are) )?(?:the )?(?:\w+ )?(?:percentage|percent|share|number|proportion|price"
-    r"|amount|population|size|cost|height|length|age|temperature|speed|distance)",
-    "reason": r"why|how come|what (?:\w+ )?(?:reason|caused?|causes)",
-    "place": r"where|(?:what|which)\s(?:\w+\s)?(?:city|cities|country|countries|states?|places?|town|county|region"
-    r"|continent|river|island|province|village)",
-    "name": r"who(?:m|se)?|which|names?"
-    r"|what (?:company|team|group|band|organi[sz]ation|school|university|actor|person)",
-}
+# What is a question is told by its words, in English; in other languages by its mark alone.
 _YES_NO = re.compile(
     r"\W*(?:and |but |so )?(?:is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might"
     r"|must)(?:n['’]t)?\s",
     re.IGNORECASE,
 )
 _OR = re.compile(r"\bor\b(?! not\b)", re.IGNORECASE)
-_KINDS = {kind: re.compile(rf"\b(?:{pattern})\b", re.IGNORECASE) for kind, pattern in _ASKED.items()}
-_CASED_KINDS = ("place", "name")
-_OFFERED = {
-    "time": r"\b(?:1\d\d\d|20\d\d)s?\b|\b(?:january|february|march|april|june|july|august|september|october|november"
-    r"|december|(?:mon|tues|wednes|thurs|fri|satur|sun)day|yesterday|today|tomorrow|tonight|spring|summer|autumn|winter"
-    r"|century|after|before|during|until|since)\b|\b(?:centuries|decades?|years?|months?|weeks?|days?) (?:ago|later"
-    rf"|earlier)\b|\b{_MONTH}(?=\s+\d)|\b\d{{1,4}} (?:BCE?|AD|CE)\b|\b\d\d?(?::\d\d)? ?[ap]\.?m\b",
-    "number": r"\d[\d.,]*|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|(?:thir|four|fif|six"
-    r"|seven|eigh|nine)teen|(?:twen|thir|for|fif|six|seven|eigh|nine)ty|(?:hundred|thousand|million|billion|trillion|dozen)s?"
-    r"|half|third|quarter|once|twice|double|single|both|none|percent)\b",
-    "reason": r"\b(?:because|so that|in order to|due to|since|therefore|thus|hence|as a result|caus(?:e|es|ed|ing)"
-    r"|owing to|thanks to|reasons?|leads? to|led to|resulted|results)\b|, so\b|\bto (?!the\b|an?\b)\w+",
-    "place": r"\b(?:in|at|from|to|near|of|on|between|across|around|outside|into|off|through|towards?|via|and|,)\s+"
-    r"(?:the\s+)?(?-i:[A-Z])[\w'’-]+",
-}
-_OFFERS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _OFFERED.items()}
-_CAPITALISED = re.compile(r"(?<![\w'’])[A-Z][\w&-]*")
-_AFTER_NAME = re.compile(r"\s*(?:[A-Z]|,|['’]s\b|(?:and|is|was|has|had|said|says)\b)")
-
-
 _BEGINS_QUESTION = re.compile(
     r"\W*(?:(?:about|at|by|for|from|in|of|on|since|to|until|with)\s+)?(?:who|whom|whose|what|which|when|where|why|how|is|are|"
     r"was|were|do|does|did|can|could|has|have|had|will|would|should|name)\b",
@@ -174,49 +138,10 @@ def is_question(text: str) -> bool:
     return text.rstrip().endswith("?") or _BEGINS_QUESTION.match(text) is not None
 
 
-def kind_asked(question: str) -> str:
-    """Return what `question` asks for: "yes/no", "time", "number", "reason", "place", "name", "" for anything else.
+def is_yes_no(question: str) -> bool:
+    """Return whether yes or no would answer a question.
 
-    >>> kind_asked("who sits on the board?"), kind_asked("How many members has it?"), kind_asked("Does it meet?")
-    ('name', 'number', 'yes/no')
+    >>> is_yes_no("Does it meet?"), is_yes_no("Does it meet in May or June?"), is_yes_no("When does it meet?")
+    (True, False, False)
     """
-    if _YES_NO.match(question) and not _OR.search(question):
-        return "yes/no"
-    return next((kind for kind, pattern in _KINDS.items() if pattern.search(question)), "")
-
-
-def offers(kind: str, sentence: str, part: Span, asked: frozenset[str]) -> float:
-    """Return 1 if a part of `sentence` offers something of a kind, not in the question; -1 if not; 0 if it is unknown.
-
-    Args:
-        kind: as `kind_asked` returns it.
-        sentence: names are told by capitals; in one without small letters, or with nothing else, they are unknown.
-        part: characters of the sentence.
-        asked: the words of the question in lower case.
-
-    >>> offers("name", "The board was chosen by Ann Roe.", Span(24, 31), frozenset({"who", "chose", "the", "board"}))
-    1.0
-    """
-    if kind in ("", "yes/no") or (kind in _CASED_KINDS and sentence in (sentence.lower(), sentence.upper())):
-        return 0.0
-    places = _names(sentence, asked) if kind == "name" else _offered(kind, sentence, asked)
-    return 1.0 if any(place.start < part.end and part.start < place.end for place in places) else -1.0
-
-
-def _offered(kind: str, sentence: str, asked: frozenset[str]) -> Iterator[Span]:
-    """Yield where something of a kind stands that is not in the question."""
-    for match in _OFFERS[kind].finditer(sentence):
-        words = _WORD.findall(match.group().lower())
-        if words and words[-1] not in asked:
-            yield Span(*match.span())
-
-
-def _names(sentence: str, asked: frozenset[str]) -> Iterator[Span]:
-    """Yield the capitalised words that are not in the question; the first word only if it is used like a name."""
-    for match in _CAPITALISED.finditer(sentence):
-        name = match.group()
-        is_first = _WORD.search(sentence, 0, match.start()) is None
-        if (is_first and not _AFTER_NAME.match(sentence, match.end())) or name.lower() in asked or name == "I":
-            continue
-        if analyze(name):
-            yield Span(*match.span())
+    return _YES_NO.match(question) is not None and _OR.search(question) is None

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pincite.index import Span
-from pincite.qa.features import Asked, Sentence, covered, is_question, offers, sentence_around
+from pincite.qa.features import Asked, Sentence, covered, is_question, sentence_around
 from pincite.qa.parts import Part, read_parts
 from pincite.qa.retriever import Hit
 from pincite.qa.span_decoding import best_spans
@@ -39,16 +39,15 @@ MIN_CONFIDENCE = 0.15
 """Below, there is no answer."""
 
 # Fitted and calibrated by: python scripts/fit_reader.py QA_TRAIN WORK; but for "furniture", of which those questions
-# have next to none: -0.5 by them; -1.5 is from where on no heading of seeds/ is taken for an answer.
+# have next to none: -0.6 by them; -1.5 is from where on no heading of seeds/ is taken for an answer.
 WEIGHTS: Mapping[str, float] = {
-    "margin": 0.286,  # of the span over "no answer", in logits
-    "covered": -0.341,  # share of the question's terms, weighted by idf, that are in the sentence
-    "covered_around": 0.117,  # the same, with the sentences beside it, its heading and the title
-    "behind": 11.263,  # score of the passage less that of the best passage
-    "kind": 0.097,  # 1 if the span offers what "who", "when", "how many" ... asks for, -1 if not, 0 if that is unknown
+    "margin": 0.283,  # of the span over "no answer", in logits
+    "covered": -0.574,  # share of the question's terms, weighted by idf, that are in the sentence
+    "covered_around": 0.085,  # the same, with the sentences beside it, its heading and the title
+    "behind": 12.219,  # score of the passage less that of the best passage
     "furniture": -1.5,  # 1 if the sentence is a heading, a byline, a date line, front matter or a question
 }
-BIAS = -1.769
+BIAS = -1.347
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,15 +105,13 @@ def _reading(
     first = hit.passage.span.start
     place = Span(first + span.start, first + span.end)
     sentence = sentence_around(sentences, place, hit)
-    if asked.kind == "yes/no":
+    if asked.is_yes_no:
         place = sentence.span
-    begin = sentence.span.start
     features = {
         "margin": margin,
         "covered": covered(asked.idf, sentence.terms),
         "covered_around": covered(asked.idf, sentence.terms | sentence.around),
         "behind": behind,
-        "kind": offers(asked.kind, sentence.text, Span(place.start - begin, place.end - begin), asked.words),
         "furniture": float(sentence.is_furniture),
     }
     text = hit.passage.text[place.start - first : place.end - first]
