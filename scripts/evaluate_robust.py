@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
+from as_typed import with_typo
 from evaluate_open import ask_all, cites_gold
 from question_sets import Json, QuestionSet, sample
 
@@ -22,28 +23,7 @@ from pincite.qa.metrics import f1, retrieval_scores
 
 __all__ = ["PERTURBATIONS", "evaluate_answers", "evaluate_ranking"]
 
-_LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _ACCENTED = str.maketrans("aceinouyACEINOUY", "áçéíñöüýÁÇÉÍÑÖÜÝ")
-_WORD = re.compile(r"[^\W\d_]+")
-
-
-def with_typo(text: str, draw: random.Random) -> str:
-    """Return a text with one letter of a word of four letters or more left out, doubled, exchanged or swapped.
-
-    >>> with_typo("Who repaired the harbour?", random.Random(3))
-    'Who repailred the harbour?'
-    """
-    words = [word for word in _WORD.finditer(text) if len(word[0]) >= 4]
-    if not words:
-        return text
-    word = draw.choice([one for one in words if analyze(one[0])] or words)
-    at = draw.randrange(word.start() + 1, word.end())
-    kind = draw.choice(["left out", "added", "exchanged", "swapped"])
-    if kind == "left out":
-        return text[:at] + text[at + 1 :]
-    if kind == "swapped":
-        return text[: at - 1] + text[at] + text[at - 1] + text[at + 1 :]
-    return text[:at] + draw.choice(_LETTERS) + text[at + (kind == "exchanged") :]
 
 
 def as_telegram(text: str, draw: random.Random) -> str:

@@ -4,7 +4,8 @@ Every question is drawn once an epoch with a window of its own paragraph, and pa
 no answer to it: with a passage that pincite's own retriever took for the right one (mined), with its paragraph less
 the sentences that hold the answer (cut), or reworded so that the paragraph no longer answers it (twisted; three of the
 ways in which SQuAD 2.0's unanswerable questions were made: another entity or number, an antonym, a negation;
-Rajpurkar, Jia & Liang 2018, table 1). What is drawn depends on the seed and the epoch alone.
+Rajpurkar, Jia & Liang 2018, table 1). What is drawn depends on the seed and the epoch alone. Part of the questions can
+be put as people type them, in haste or with much around them.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import json
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from as_typed import as_typed
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -50,6 +52,7 @@ SETS = {
 UNANSWERABLE = 0.1  # how often a question without an answer is drawn in an epoch
 TWISTED = 0.25  # how often it is tried to exchange a word in both question and window
 NEGATIVE = 0.8  # how often a question with an answer is drawn once more, without
+TYPED = 0.35  # how often a question is put as people type it
 KINDS = (("mined", 0.25), ("cut", 0.15), ("twisted", 0.6))
 MINED_SETS = frozenset(SETS) - {"qamr-dev", "qamr-test", "policyqa-dev", "subjqa-train", "wikiqa-train"}
 HELD_BACK = 0.05  # of the paragraphs, for calibration
@@ -195,6 +198,29 @@ class Sampler:
                 if (negative := self._negative(kind, i, draw)) is not None:
                     examples.append(negative)
         return examples
+
+    def typed(self, examples: Sequence[Example], number: int) -> list[Example]:
+        """Return the examples with part of the questions as people type them; answers and a teacher's logits stay.
+
+        A teacher that was asked the plain question so teaches what the other one means.
+
+        Args:
+            examples: of any epoch.
+            number: of the round; another one draws other questions and other slips.
+        """
+        draw = random.Random(f"{self.seed} typed {number}")
+        return [self._typed(one, draw) if draw.random() < TYPED else one for one in examples]
+
+    def _typed(self, example: Example, draw: random.Random) -> Example:
+        front = int(np.flatnonzero(example.types)[0])  # [CLS] question [SEP] come before it
+        asked = self._encoded(as_typed(self._tokenizer.decode(example.ids[1 : front - 1].tolist()), draw))[:64]
+        moved = len(asked) + 2 - front
+        own = self._joined(asked, example.ids[front:-1], -1, -1)
+        start, end = (at + moved if at else 0 for at in (example.start, example.end))
+        soft = example.soft
+        if soft is not None:
+            soft = np.concatenate([soft[:1], np.zeros((len(asked) + 1, 2), np.float16), soft[front:]])
+        return replace(own, start=start, end=end, soft=soft)
 
     def _negative(self, kind: str, i: int, draw: random.Random) -> Example | None:
         question = self.questions[i]

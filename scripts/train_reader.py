@@ -198,11 +198,12 @@ def run_compiled(model: Any, found: Sequence[list[Example]], keep: Keep, workers
 
 
 def examples_of(arguments: argparse.Namespace, sampler: Sampler, epoch: int) -> list[Example]:
-    """Return the examples of an epoch; with labels, the epochs that have them come round again."""
+    """Return the examples of a round; with labels, the epochs that have them come again and again."""
     if arguments.labels is None:
-        return sampler.epoch(epoch)
-    epoch %= len(list(arguments.labels.glob("labels-*.npz")))
-    return with_labels(arguments.labels / f"labels-{epoch}.npz", sampler.epoch(epoch))
+        return sampler.typed(sampler.epoch(epoch), epoch)
+    labelled = epoch % len(list(arguments.labels.glob("labels-*.npz")))
+    examples = with_labels(arguments.labels / f"labels-{labelled}.npz", sampler.epoch(labelled))
+    return sampler.typed(examples, epoch)
 
 
 def work(

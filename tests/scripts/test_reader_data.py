@@ -7,9 +7,12 @@ import json
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
+import as_typed
+import numpy as np
 import pytest
 import reader_data
 from reader_data import SHORT, WINDOW, Change, Example, Question, Sampler, batches, mine, padded, read_sets, twist
@@ -320,5 +323,45 @@ def test_batches_hold_every_example_once_in_few_widths(sampler: Sampler) -> None
     assert batches([], 2048, random.Random(1)) == []
 
 
-def test_examples_in_its_docstrings_are_true() -> None:
-    assert doctest.testmod(reader_data).failed == 0
+def test_a_question_is_typed_in_haste_and_the_answer_stays(sampler: Sampler, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_data, "TYPED", 1.0)
+    examples = sampler.epoch(0)
+    taught = [replace(one, soft=np.stack([one.ids, one.ids + 1], axis=1).astype(np.float16)) for one in examples]
+    typed = sampler.typed(taught, 0)
+    for before, after in zip(map(show, [sampler] * len(examples), examples), typed, strict=True):
+        shown = show(sampler, after)
+        assert (shown.window, shown.answer) == (before.window, before.answer)
+        assert after.soft is not None and after.soft.shape == (len(after.ids), 2)
+        told = after.types == 1
+        assert (after.soft[told, 0] == after.ids[told].astype(np.float16)).all()
+        assert after.soft[0, 0] == np.float16(after.ids[0])  # no answer
+    asked = [show(sampler, one).question for one in typed]
+    plainly = [show(sampler, one).question for one in examples]
+    assert np.mean([a != b for a, b in zip(asked, plainly, strict=True)]) > 0.9
+    assert {len(a) > len(b) for a, b in zip(asked, plainly, strict=True)} == {True, False}
+
+
+def test_part_of_the_questions_is_typed_in_haste_and_other_ones_in_the_next_round(sampler: Sampler) -> None:
+    examples = sampler.epoch(0)
+    rounds = [[one is two for one, two in zip(examples, sampler.typed(examples, n), strict=True)] for n in (0, 0, 1)]
+    assert rounds[0] == rounds[1] != rounds[2]
+    assert 0.5 < np.mean(rounds[0]) < 0.8
+
+
+@pytest.mark.parametrize("text", ["", "Why?", "Who is it?", "Wasn't it 'Ö'?", "no", "?!"])
+def test_no_question_is_lost_in_haste(text: str) -> None:
+    typed = [as_typed.as_typed(text, random.Random(n)) for n in range(60)]
+    assert text in typed
+    assert not text or all(typed)
+
+
+def test_a_telegram_keeps_what_denies() -> None:
+    typed = [as_typed.as_typed("Which of the towns has no bridge?", random.Random(n)) for n in range(200)]
+    telegrams = [one for one in typed if one.endswith("bridge")]
+    assert len(telegrams) > 20 and all("no bridge" in one for one in telegrams)
+
+
+@pytest.mark.parametrize("module", [reader_data, as_typed])
+def test_examples_in_docstrings_are_true(module: ModuleType) -> None:
+    found = doctest.testmod(module)
+    assert found.attempted and not found.failed
