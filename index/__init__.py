@@ -1,6 +1,5 @@
 """Sources -> passages -> vectors on disk; knows nothing of questions."""
 
-from pincite.index.build import Progress, SyncReport
 from pincite.index.chunker import Chunking
 from pincite.index.embedder import Embedder, load_embedder
 from pincite.index.errors import (
@@ -16,9 +15,11 @@ from pincite.index.errors import (
 from pincite.index.evidence import Evidence, examine
 from pincite.index.manifest import Source
 from pincite.index.passage import Document, Passage, Span, Vectors
+from pincite.index.paths import find_index
 from pincite.index.repair import repair
 from pincite.index.sources import Skipped
-from pincite.index.store import Index, IndexStats, find_index
+from pincite.index.store import Index, IndexStats
+from pincite.index.sync_report import Progress, SyncReport
 from pincite.index.verify import Problem, verify
 
 __all__ = [

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.chunker import Chunking, chunk, fit_lead
-from pincite.index.contents import FileRow, NewDocument, SegmentContents, indexed_text, passage_key, path_key
+from pincite.index.contents import FileRow, SegmentContents, path_key
 from pincite.index.embedder import Embedder
 from pincite.index.passage import Document
+from pincite.index.segment_columns import NewDocument, indexed_text, passage_key
 
 __all__ = ["LOT", "Batch", "prepare", "vectors_of"]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import islice
 
@@ -23,7 +23,7 @@ from pincite.index import chunker
 from pincite.index.aside import set_aside_if_damaged
 from pincite.index.batch import Batch, prepare, vectors_of
 from pincite.index.chunker import Chunking
-from pincite.index.contents import FileRow, NewDocument, SegmentContents, encode
+from pincite.index.contents import FileRow, SegmentContents
 from pincite.index.embedder import Embedder, load_embedder, unrelated_cosine
 from pincite.index.errors import IndexNotFoundError, SourceError
 from pincite.index.known import NO_PLACES, KnownDocuments, known_documents, known_files, known_under
@@ -37,8 +37,10 @@ from pincite.index.manifest import (
     writer,
 )
 from pincite.index.passage import Document
+from pincite.index.paths import stored_path
+from pincite.index.segment_columns import NewDocument, encode
 from pincite.index.sources import Skipped, SourceFile, find_in, read_documents
-from pincite.index.store import Index, check_chunker, check_model, stored_path
+from pincite.index.store import Index, check_chunker, check_model
 from pincite.index.survey import (
     NO_STAMP,
     let_clock_tick,
@@ -47,9 +49,10 @@ from pincite.index.survey import (
     under,
     updated_sources,
 )
+from pincite.index.sync_report import Progress, SyncReport
 from pincite.index.writer import Writer
 
-__all__ = ["COMMIT_EVERY", "Progress", "SyncReport", "SyncRun", "sync"]
+__all__ = ["COMMIT_EVERY", "SyncRun", "sync"]
 
 COMMIT_EVERY = 1_024
 """Passages between two commits, which is what an interrupted sync has to read again; vectors are kept more often."""
@@ -59,32 +62,6 @@ _FILES = 10_000
 
 _KEPT_SKIPS = 100
 """Skipped records that are remembered of a file, to be reported again as long as the file stays as it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a sync has come: bytes of files read, of those to be read, and passages found in them and done."""
-
-    bytes_read: int
-    bytes_total: int
-    passages_found: int
-    passages_done: int
-
-
-@dataclass(frozen=True, slots=True)
-class SyncReport:
-    """What a sync did, in documents; `passages` are those of the whole index, `embedded` those of this run."""
-
-    added: int
-    changed: int
-    removed: int
-    unchanged: int
-    skipped: tuple[Skipped, ...]
-    passages: int
-    embedded: int
-    seconds: float
-    generation: int
-    set_aside: str | None = None
 
 
 def sync(

@@ -1,19 +1,14 @@
 """Unit vectors of the segments -> the rows nearest to a query by inner product, with FAISS.
 
-Up to 100,000 live rows the float16 rows are searched exactly. Beyond, RaBitQ codes (Gao & Long 2024: one bit a
-dimension and two factors) choose candidates, and the float16 rows decide between them. The codes are FAISS's flat
-layout and not its fast-scan one: that takes a third to a half of the time, but its files are read neither by the FAISS
-before nor by the FAISS after (1.13.0 and 1.15.1 refuse each other's), it cannot leave deleted rows out, and the
-only way in is `deserialize_index`, which crashes on damaged bytes. Flat codes were the same bits in 1.12, 1.13 and
-1.15 and go in as an array whose shape is checked here.
+Up to 100,000 live rows the float16 rows are searched exactly. Beyond, RaBitQ codes choose candidates (see
+`dense_codes.py`), and the float16 rows decide between them.
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,15 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index.column import Column
-from pincite.index.errors import IndexFormatError
+from pincite.index.dense_codes import import_faiss, load_codes, one_thread
 
-__all__ = ["DenseIndex", "build_codes"]
+__all__ = ["EXACT_ROWS", "DenseIndex"]
 
 EXACT_ROWS = 100_000
 """Live rows up to which the exact search is used: 3.8 ms a query there at 384 dimensions, one thread."""
 
-_MAGIC = b"RBQ1"
-_HEADER = np.dtype([("magic", "S4"), ("dim", "<u4"), ("rows", "<u8")])
 # 4 bits of the query find the same neighbours as 8 (recall@10 .997 at 100,000 rows, 200 candidates) in 2/3 of the time.
 _QUERY_BITS = 4
 _BLOCK = 16_384
@@ -55,30 +48,6 @@ class _Choice(NamedTuple):
     masks: Sequence[NDArray[np.bool_] | None]  # for each segment; None: all of its rows
     total: int
     within: NDArray[np.bool_] | None  # what was asked for of all rows; None: these are the live ones
-
-
-def build_codes(vectors: NDArray[np.float16]) -> NDArray[np.uint8]:
-    """Return the RaBitQ codes of a segment as one array of bytes: header, centre, a code for each row.
-
-    Cost: 1.1 s CPU for 100,000 rows of 384 dimensions, 56 bytes a row.
-
-    Args:
-        vectors: shape `(n, dim)`, unit rows.
-    """
-    faiss = _faiss()
-    n, dim = vectors.shape
-    header = np.array((_MAGIC, dim, n), _HEADER)
-    index = faiss.IndexRaBitQ(dim, faiss.METRIC_INNER_PRODUCT)
-    centre = np.zeros(dim, np.float64)
-    for block in _blocks(vectors):
-        centre += block.sum(axis=0, dtype=np.float64)
-    _set_centre(index, (centre / max(n, 1)).astype(np.float32))
-    codes = np.empty((n, index.code_size), np.uint8)
-    with _one_thread():
-        for i, block in enumerate(_blocks(vectors)):
-            codes[i * _BLOCK : i * _BLOCK + len(block)] = index.sa_encode(block)
-    centre_bytes = (centre / max(n, 1)).astype("<f4").view(np.uint8)
-    return np.concatenate([np.frombuffer(header.tobytes(), np.uint8), centre_bytes, codes.ravel()])
 
 
 class DenseIndex:
@@ -235,9 +204,9 @@ class DenseIndex:
         wanted = k + _SPARE if self._n_live <= self._exact_rows else candidates(self._n_live, k, len(query))
         if wanted * 4 >= choice.total:  # a long heap is slower than a scan without one
             return None
-        faiss = _faiss()
+        faiss = import_faiss()
         exact, row, estimate = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
-        with _one_thread():
+        with one_thread():
             for part in self._faiss_parts():
                 if part.rows is not None:
                     within = None if choice.within is None else choice.within[part.rows]
@@ -282,7 +251,7 @@ class DenseIndex:
                 exact.append(i)
             else:
                 bitmap = None if live is None else np.packbits(live, bitorder="little")
-                index = _load_codes(codes, self._vectors[i].array.shape)
+                index = load_codes(codes, self._vectors[i].array.shape)
                 parts.append(_Part(index, None, i, int(self._starts[i]), bitmap))
         parts.sort(key=lambda part: -part.index.ntotal)  # the sooner there are enough candidates, the fewer heaps
         if exact:
@@ -291,7 +260,7 @@ class DenseIndex:
 
     def _build_exact(self, segments: list[int]) -> _Part:
         """Return one exact index over the live rows of `segments`: float16 codes are the rows' own bytes."""
-        faiss = _faiss()
+        faiss = import_faiss()
         masks = [self._live[i] for i in segments]
         sizes = [len(self._vectors[i]) if m is None else int(m.sum()) for i, m in zip(segments, masks, strict=True)]
         dim = self._dim
@@ -335,7 +304,7 @@ def _search_exactly(
 
     Only those that are `within`, if it says which; there may be fewer then.
     """
-    faiss = _faiss()
+    faiss = import_faiss()
     most, options = index.ntotal, None
     if within is not None:
         most = int(np.count_nonzero(within))
@@ -357,47 +326,6 @@ def _as_column(array: NDArray[Any] | Column) -> Column:
     return array if isinstance(array, Column) else Column(np.asarray(array))
 
 
-def _load_codes(column: Column, shape: tuple[int, ...]) -> Any:
-    """Return the FAISS index that codes hold for vectors of a shape `(n, dim)`, checked but for the codes' own bits."""
-    faiss = _faiss()
-    codes = column.whole()
-    n, dim = shape
-    index = faiss.IndexRaBitQ(dim, faiss.METRIC_INNER_PRODUCT)
-    at = _HEADER.itemsize
-    header = np.frombuffer(np.asarray(codes[:at]).tobytes().ljust(at, b"\0"), _HEADER)[0]
-    size = at + 4 * dim + n * index.code_size
-    if codes.dtype != np.uint8 or header.tolist() != (_MAGIC, dim, n) or codes.shape != (size,):
-        raise IndexFormatError(
-            f"The search codes of a segment do not fit its {n} passages of {dim} dimensions. "
-            f"Repair the index: pincite repair"
-        )
-    _set_centre(index, np.frombuffer(np.asarray(codes[at : at + 4 * dim]).tobytes(), "<f4"))
-    flat = np.asarray(codes[at + 4 * dim :]).reshape(n, index.code_size)
-    index.add_sa_codes(np.ascontiguousarray(flat))
-    column.release()
-    return index
-
-
-def _faiss() -> Any:
-    # Imported here because that takes 35 ms; Any because its stubs lack what its Python layer adds.
-    import faiss
-
-    return faiss
-
-
-def _set_centre(index: Any, centre: NDArray[np.float32]) -> None:
-    faiss = _faiss()
-    faiss.copy_array_to_vector(np.ascontiguousarray(centre, np.float32), index.center)
-    index.is_trained = True
-
-
-def _blocks(vectors: NDArray[np.float16]) -> Iterator[NDArray[np.float32]]:
-    for i in range(0, len(vectors), _BLOCK):
-        block = np.array(vectors[i : i + _BLOCK], np.float32, order="C")
-        # One row that is not finite would spoil the centre of all.
-        yield np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-
-
 def _products(block: NDArray[np.float16], query: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return each row's inner product, the same whichever rows are beside it (it is not in BLAS nor in einsum)."""
     with np.errstate(invalid="ignore"):  # rows that are not finite are left out in `_best`
@@ -417,16 +345,3 @@ def _best(
         rows, cosine = rows[keep], cosine[keep]
     order = np.lexsort((rows, -cosine))[:k]
     return rows[order], cosine[order]
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep FAISS on one thread: starting a team costs more than a query, and a server runs a query a thread."""
-    faiss = _faiss()
-    # OpenMP keeps this number for each thread, so that concurrent searches do not undo each other's.
-    before: int = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    try:
-        yield
-    finally:
-        faiss.omp_set_num_threads(before)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from pincite.index.errors import PinciteError
 from pincite.index.milvus_store import parse_address
-from pincite.index.store import Index, find_index
+from pincite.index.paths import find_index
+from pincite.index.store import Index
 
 if TYPE_CHECKING:
-    from pincite.index.build import SyncReport
     from pincite.index.embedder import Embedder
     from pincite.index.interface import SearchIndex
     from pincite.index.overview import Overview
+    from pincite.index.sync_report import SyncReport
 
 __all__ = ["changes_and_overview", "index_folder", "open_index", "sync_index"]
 

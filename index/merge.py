@@ -14,17 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pincite.index.contents import (
-    CODES_FROM,
-    FileRow,
-    SegmentContents,
-    encode_files,
-    encode_gone,
-    encode_keys,
-    offsets_of,
-    path_key,
-)
-from pincite.index.dense import build_codes
+from pincite.index.contents import FileRow, SegmentContents, path_key
+from pincite.index.dense_codes import build_codes
+from pincite.index.segment_columns import CODES_FROM, encode_files, encode_gone, encode_keys, offsets_of
 from pincite.index.sparse import merge_postings
 
 __all__ = ["LARGEST", "all_runs", "merge_segments", "next_run"]

@@ -12,12 +12,13 @@ from hashlib import blake2b
 
 import numpy as np
 
-from pincite.index.contents import FileRow, NewDocument
+from pincite.index.contents import FileRow
 from pincite.index.errors import IndexFormatError
 from pincite.index.extracted import mark_at
 from pincite.index.manifest import Fingerprint, Source
 from pincite.index.milvus_store import MilvusStore, Row
 from pincite.index.passage import Document
+from pincite.index.segment_columns import NewDocument
 from pincite.index.sources import Skipped, Stamp
 
 __all__ = ["Manifest", "document_row", "file_of", "file_row", "key_of", "passage_row", "text_rows"]

@@ -22,9 +22,8 @@ from numpy.typing import NDArray
 
 from pincite.index import chunker
 from pincite.index.batch import prepare
-from pincite.index.build import Progress, SyncReport
 from pincite.index.chunker import Chunking
-from pincite.index.contents import FileRow, NewDocument, indexed_text
+from pincite.index.contents import FileRow
 from pincite.index.embedder import Embedder, load_embedder, unrelated_cosine
 from pincite.index.errors import IndexBusyError, IndexFormatError, IndexNotFoundError, SourceError
 from pincite.index.manifest import Fingerprint, Source
@@ -32,9 +31,12 @@ from pincite.index.milvus_rows import Manifest, document_row, file_of, file_row,
 from pincite.index.milvus_store import Address, MilvusStore, Row, one_of
 from pincite.index.milvus_terms import bucket_of, pack_counts, sparse_vector, term_number, unpack_counts
 from pincite.index.passage import LINE_END, Document
+from pincite.index.paths import stored_path
+from pincite.index.segment_columns import NewDocument, indexed_text
 from pincite.index.sources import Skipped, SourceFile, read_documents
-from pincite.index.store import check_chunker, check_model, stored_path
+from pincite.index.store import check_chunker, check_model
 from pincite.index.survey import NO_STAMP, let_clock_tick, overlapping, take_survey, under, updated_sources
+from pincite.index.sync_report import Progress, SyncReport
 from pincite.index.terms import analyze
 
 __all__ = ["sync"]

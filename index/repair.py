@@ -13,12 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from pincite.index.aside import forget_aside, keep_aside, set_aside_if_damaged
-from pincite.index.build import Progress, SyncReport, SyncRun, sync
+from pincite.index.build import SyncRun, sync
 from pincite.index.contents import KEY_COLUMNS, SegmentContents
 from pincite.index.embedder import Embedder
 from pincite.index.errors import IndexFormatError, IndexNotFoundError, SourceError
 from pincite.index.manifest import Manifest, mend_format, read_manifest, writer
 from pincite.index.segment import Segment
+from pincite.index.sync_report import Progress, SyncReport
 from pincite.index.verify import check_segment
 
 __all__ = ["repair"]

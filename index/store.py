@@ -22,20 +22,19 @@ from pincite.index.chunker import Chunking
 from pincite.index.contents import Place, SegmentContents
 from pincite.index.dense import EXACT_ROWS, DenseIndex
 from pincite.index.embedder import Embedder, load_embedder
-from pincite.index.errors import IndexFormatError, IndexNotFoundError, ModelMismatchError
+from pincite.index.errors import IndexFormatError, ModelMismatchError
 from pincite.index.manifest import Fingerprint, Manifest, Source, damage, read_manifest
 from pincite.index.passage import Document, Passage
+from pincite.index.paths import shown_path, stored_path
 from pincite.index.segment import Segment
 from pincite.index.sparse import SparseIndex
 
 if TYPE_CHECKING:
-    from pincite.index.build import Progress, SyncReport
     from pincite.index.catalogue import Catalogue
     from pincite.index.filters import Condition
+    from pincite.index.sync_report import Progress, SyncReport
 
-__all__ = ["DEFAULT_FOLDER", "Index", "IndexStats", "find_index"]
-
-DEFAULT_FOLDER = ".pincite"
+__all__ = ["Index", "IndexStats", "check_chunker", "check_model", "open_segments"]
 
 _OPEN_TRIES = 20  # a merge may remove a segment between the reading of the manifest and the opening of its files
 
@@ -346,17 +345,6 @@ class Index:
         return SparseIndex([contents.segment for contents in self.segments], self._live_passages)
 
 
-def shown_path(root: str, start: str, path: str) -> str:
-    """Return a stored path as it is named from the folder `start`; absolute if that is empty.
-
-    What follows a "#" may be the id of a record, in which nothing is normalised.
-    """
-    if os.path.isabs(path) or not start:
-        return os.path.join(root, path)
-    head, mark, record = path.partition("#")
-    return os.path.relpath(os.path.join(root, head + mark), start) + record
-
-
 def open_segments(folder: str, manifest: Manifest) -> list[SegmentContents]:
     """Open the segments of a manifest, oldest first."""
     return [
@@ -392,27 +380,3 @@ def check_chunker(folder: str, fingerprint: Fingerprint | None) -> None:
             f"The passages of the index {folder} were made by another version of pincite "
             f"(chunker {fingerprint.chunker}, here {chunker.VERSION}). Rebuild it: pincite index --rebuild"
         )
-
-
-def stored_path(path: str, root: str) -> str:
-    """Return a path as the index stores it: relative to the folder `root` that holds the index, if it lies in there."""
-    location = os.path.abspath(path)
-    inside = os.path.relpath(location, root)
-    return location if inside == ".." or inside.startswith(f"..{os.sep}") else inside
-
-
-def find_index(start: str = ".") -> str:
-    """Return the folder of the index for `start`: the nearest `.pincite` in it or above it, relative to `start`.
-
-    Raises:
-        IndexNotFoundError: there is none.
-    """
-    folder = os.path.abspath(start)
-    while True:
-        candidate = os.path.join(folder, DEFAULT_FOLDER)
-        if os.path.isdir(candidate):
-            return os.path.relpath(candidate, start)
-        parent = os.path.dirname(folder)
-        if parent == folder:
-            raise IndexNotFoundError(f"No index in {start} or above it. Build one: pincite index SOURCE")
-        folder = parent

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from pincite.index.build import SyncReport, sync
+from pincite.index.build import sync
 from pincite.index.errors import PinciteError, SourceError
 from pincite.index.manifest import Source, read_manifest
 from pincite.index.scope import Presence, Scope, is_empty, presence, take_scope
+from pincite.index.sync_report import SyncReport
 
 __all__ = ["Notice", "Sync", "watch"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pincite.index import disk
-from pincite.index.contents import KEY_COLUMNS, SegmentContents, encode_vectors
+from pincite.index.contents import KEY_COLUMNS, SegmentContents
 from pincite.index.errors import IndexFormatError, PinciteError
 from pincite.index.manifest import (
     Manifest,
@@ -31,6 +31,7 @@ from pincite.index.manifest import (
 )
 from pincite.index.merge import LARGEST, all_runs, merge_segments, next_run
 from pincite.index.segment import Segment, write_segment
+from pincite.index.segment_columns import encode_vectors
 from pincite.index.store import Index, check_chunker, open_segments
 
 __all__ = ["Writer", "compact"]

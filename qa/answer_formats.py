@@ -19,7 +19,8 @@ from pincite.qa.annotations import answer_annotations
 from pincite.qa.answers import Answer
 from pincite.qa.citations import Citation
 from pincite.qa.links import file_link, web_address, web_link
-from pincite.qa.render import answer_json, byline, hits_json, printable, sentence_parts, within
+from pincite.qa.render import byline, printable, sentence_parts, within
+from pincite.qa.render_json import answer_json, hits_json
 from pincite.qa.retriever import Hit
 
 __all__ = ["FORMATS", "HIT_FORMATS", "json_text"]

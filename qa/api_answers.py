@@ -11,7 +11,7 @@ from pincite.index import PinciteError, QuestionError
 from pincite.qa.api_documents import file_bytes, source_json
 from pincite.qa.api_parameters import ApiError
 from pincite.qa.live_index import LiveIndex, SyncState
-from pincite.qa.render import answer_json, hits_json, report_json, stats_json
+from pincite.qa.render_json import answer_json, hits_json, report_json, stats_json
 from pincite.qa.request_guard import to_json
 
 __all__ = ["Answering", "Values", "ask", "explained", "file", "search", "source", "status", "sync"]

@@ -17,7 +17,7 @@ from pincite.index.extracted import mark_at
 from pincite.index.formats import format_of
 from pincite.index.known import KnownDocuments, known_documents
 from pincite.index.opening import open_regular
-from pincite.index.store import stored_path
+from pincite.index.paths import stored_path
 from pincite.qa.api_parameters import ApiError
 from pincite.qa.citations import line_and_column
 

@@ -16,11 +16,11 @@ from functools import partial
 from itertools import chain
 from typing import TypeVar
 
-from pincite.index.build import Progress
 from pincite.index.errors import SourceError
+from pincite.index.sync_report import Progress
 from pincite.qa.answer_formats import json_text
 from pincite.qa.question_lines import Asked, read_questions
-from pincite.qa.render import Json
+from pincite.qa.render_json import Json
 
 __all__ = ["answer_file", "in_order"]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pincite.index.interface import SearchIndex
     from pincite.qa.answers import Answer
     from pincite.qa.pipeline import Pipeline
-    from pincite.qa.render import Json
+    from pincite.qa.render_json import Json
 
 __all__ = ["ANSWERED", "ERROR", "NO_ANSWER", "ask_batch", "ask_model", "note_keys", "print_answer"]
 
@@ -23,7 +23,8 @@ _SHOWN_KEYS = 20
 
 def print_answer(pipeline: Pipeline, answer: Answer, form: str, all_answers: bool, explained: bool) -> None:
     """Print an answer, or that there is none, and on stderr which sources have changed since."""
-    from pincite.qa.render import answer_json, answer_text
+    from pincite.qa.render import answer_text
+    from pincite.qa.render_json import answer_json
 
     stats = pipeline.index.stats()
     if form == "json" and explained:
@@ -65,7 +66,8 @@ def ask_batch(
     """Answer the questions in a file and return the exit code."""
     from pincite.qa.ask_many import answer_file
     from pincite.qa.progress_bar import progress_bar
-    from pincite.qa.render import answer_json, count
+    from pincite.qa.render import count
+    from pincite.qa.render_json import answer_json
 
     stats = pipeline.index.stats()
 

@@ -16,8 +16,8 @@ from typing import Any, Literal, get_args
 
 from pincite.index import Document, Index
 from pincite.index.known import known_documents
+from pincite.index.paths import stored_path
 from pincite.index.sources import read_documents
-from pincite.index.store import stored_path
 from pincite.index.survey import take_survey, under
 from pincite.qa.citations import line_and_column
 from pincite.qa.render import count, printable

@@ -172,9 +172,10 @@ def index_command(
     """
     from pincite.index import IndexNotFoundError, find_index
     from pincite.index.location import sync_index
-    from pincite.index.store import DEFAULT_FOLDER
+    from pincite.index.paths import DEFAULT_FOLDER
     from pincite.qa.progress_bar import progress_bar
-    from pincite.qa.render import report_json, report_text
+    from pincite.qa.render import report_text
+    from pincite.qa.render_json import report_json
 
     if folder is None:
         try:
@@ -222,7 +223,8 @@ def watch_command(folder: str | None, debounce: int, as_json: bool) -> None:
     from pincite.index import Skipped
     from pincite.index.location import index_folder
     from pincite.index.watch import Notice, watch
-    from pincite.qa.render import report_json, report_text
+    from pincite.qa.render import report_text
+    from pincite.qa.render_json import report_json
 
     path = index_folder(folder)
     told: set[Skipped] = set()
@@ -603,7 +605,8 @@ def status(folder: str | None, as_json: bool) -> None:
       pincite status --json
     """
     from pincite.index.location import changes_and_overview
-    from pincite.qa.render import stats_json, stats_text
+    from pincite.qa.render import stats_text
+    from pincite.qa.render_json import stats_json
 
     index = _open(folder)
     changes, held = changes_and_overview(index)
@@ -706,7 +709,8 @@ def repair(sources: tuple[str, ...], folder: str | None, as_json: bool) -> None:
     from pincite.index import repair as repair_index
     from pincite.index.location import index_folder
     from pincite.qa.progress_bar import progress_bar
-    from pincite.qa.render import report_json, report_text
+    from pincite.qa.render import report_text
+    from pincite.qa.render_json import report_json
 
     path = index_folder(folder)
     with progress_bar() as progress:

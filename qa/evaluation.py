@@ -13,9 +13,9 @@ from functools import partial
 from math import floor
 from typing import Any, TypeAlias
 
-from pincite.index.build import Progress
 from pincite.index.errors import SourceError
 from pincite.index.filters import Condition, parse_wheres
+from pincite.index.sync_report import Progress
 from pincite.qa import metrics
 from pincite.qa.answers import Answer
 from pincite.qa.ask_many import in_order

@@ -15,7 +15,8 @@ from pincite.qa.features import ask_words
 from pincite.qa.parts import parts_of
 from pincite.qa.pipeline import Pipeline
 from pincite.qa.reader import ScoredSpan, measure, score
-from pincite.qa.render import Json, Style, printable, within
+from pincite.qa.render import Style, printable, within
+from pincite.qa.render_json import Json
 from pincite.qa.retriever import Hit, parts_of_score
 
 __all__ = ["Explanation", "explain", "explanation_json", "explanation_text"]

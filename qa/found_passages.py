@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pincite.qa.live_index import LiveIndex
 from pincite.qa.pipeline import Pipeline
-from pincite.qa.render import hits_json
+from pincite.qa.render_json import hits_json
 from pincite.qa.retriever import Mode
 
 __all__ = ["FoundPassage", "SearchMode", "find_passages"]

@@ -22,7 +22,8 @@ from pincite.qa.answers import Answer
 from pincite.qa.citations import Citation, cite
 from pincite.qa.language_model import LanguageModel
 from pincite.qa.pipeline import Pipeline
-from pincite.qa.render import Json, Style, answer_json, printable
+from pincite.qa.render import Style, printable
+from pincite.qa.render_json import Json, answer_json
 from pincite.qa.retriever import Hit
 from pincite.qa.support import MIN_SUPPORT, Support, check_support
 

@@ -14,7 +14,7 @@ from haystack.dataclasses import ExtractedAnswer
 from pincite.qa.found_passages import SearchMode, find_passages
 from pincite.qa.live_index import LiveIndex
 from pincite.qa.reader import MIN_CONFIDENCE
-from pincite.qa.render import answer_json
+from pincite.qa.render_json import answer_json
 
 __all__ = ["PinciteAnswerer", "PinciteRetriever"]
 

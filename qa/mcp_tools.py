@@ -14,7 +14,8 @@ from pincite.qa.api_documents import document_named, source_json
 from pincite.qa.api_parameters import ASK, SEARCH, SOURCE, ApiError, Parameter
 from pincite.qa.api_schema import openapi
 from pincite.qa.live_index import LiveIndex
-from pincite.qa.render import Json, Style, answer_json, answer_text, count, hits_json, hits_text, stats_json, stats_text
+from pincite.qa.render import Style, answer_text, count, hits_text, stats_text
+from pincite.qa.render_json import Json, answer_json, hits_json, stats_json
 
 __all__ = ["TOOLS", "Tool", "found"]
 

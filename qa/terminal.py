@@ -7,7 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pincite.qa.render import Json, Style
+    from pincite.qa.render import Style
+    from pincite.qa.render_json import Json
 
 __all__ = ["explain_error", "note", "say", "say_json", "style", "tell"]
 

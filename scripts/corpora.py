@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from pincite.index import Chunking, Document, Vectors
 from pincite.index.chunker import chunk, fit_title
-from pincite.index.contents import indexed_text
 from pincite.index.embedder import Embedder
+from pincite.index.segment_columns import indexed_text
 
 _HELD_OUT = 60
 """Articles of which no corpus is made, only queries; a tenth if there are few."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pincite.index import Index, PinciteError, contents, repair, store, verify
+from pincite.index import Index, PinciteError, repair, segment_columns, store, verify
 from tests.conftest import HashingEmbedder
 
 QUERIES = ("who sits on the board", "roses behind the house", "the train to Bern")
@@ -22,7 +22,7 @@ def sound(request: pytest.FixtureRequest, articles: Path, embedder: HashingEmbed
     """A folder with articles and an index of several segments, with and without search codes."""
     monkeypatch: pytest.MonkeyPatch = request.getfixturevalue("monkeypatch")
     if request.param == "codes":
-        monkeypatch.setattr(contents, "CODES_FROM", 1)
+        monkeypatch.setattr(segment_columns, "CODES_FROM", 1)
         monkeypatch.setattr(store, "EXACT_ROWS", 0)
     for n in range(30):
         (articles / f"more{n:02}.txt").write_text(f"Ärger number {n}. The train number {n} waits {n * n} minutes. " * 3)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pincite.index import column, dense
-from pincite.index.dense import DenseIndex, build_codes, candidates
+from pincite.index.dense import DenseIndex, candidates
+from pincite.index.dense_codes import build_codes, import_faiss
 from pincite.index.errors import IndexFormatError
 from pincite.index.segment import Segment, row_checksums
 from tests.index.test_column import on_disk
@@ -311,7 +312,7 @@ def test_candidates_of_many_segments_are_the_best_estimates_of_all(share: float)
     for query in WIDE_QUERIES[:5]:
         estimates = np.full(len(WIDE), -np.inf)
         for part in index._faiss_parts():
-            options = dense._faiss().RaBitQSearchParameters(qb=dense._QUERY_BITS)
+            options = import_faiss().RaBitQSearchParameters(qb=dense._QUERY_BITS)
             estimate, at = part.index.search(query[None], part.index.ntotal, params=options)
             estimates[part.start + at[0]] = estimate[0]
         estimates[~live] = -np.inf

@@ -22,7 +22,8 @@ from pincite.qa.answer_formats import FORMATS, HIT_FORMATS
 from pincite.qa.answers import Alternative
 from pincite.qa.cli import ask, main, search
 from pincite.qa.links import web_address, web_link
-from pincite.qa.render import answer_json, printable
+from pincite.qa.render import printable
+from pincite.qa.render_json import answer_json
 from tests.conftest import HashingEmbedder, KnowingReader
 
 STATS = IndexStats(1, 5, 9, 1, 2_500_000, "some-model", ())

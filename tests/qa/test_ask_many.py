@@ -15,7 +15,7 @@ from pincite.qa import Pipeline
 from pincite.qa.ask_many import answer_file, in_order
 from pincite.qa.cli import main
 from pincite.qa.question_lines import LONGEST_LINE
-from pincite.qa.render import answer_json
+from pincite.qa.render_json import answer_json
 from tests.conftest import HashingEmbedder, KnowingReader
 
 TOLD = {"Who sits on the board?": "Ann, Bob and Cid", "When does the train leave?": "noon", "Caf\u00e9 \ud83c?": ""}

@@ -16,7 +16,7 @@ from pincite.qa import Pipeline
 from pincite.qa.annotations import answer_annotations
 from pincite.qa.check import check
 from pincite.qa.cli import main
-from pincite.qa.render import answer_json
+from pincite.qa.render_json import answer_json
 from pincite.qa.saved_answers import LARGEST, Saved, read_saved
 from tests.conftest import HashingEmbedder, KnowingReader
 

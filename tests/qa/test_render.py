@@ -12,16 +12,8 @@ from pincite.index import Document, IndexStats, Passage, Skipped, Span, SyncRepo
 from pincite.index.overview import Overview
 from pincite.qa.answers import Answer
 from pincite.qa.citations import Citation
-from pincite.qa.render import (
-    Style,
-    answer_json,
-    answer_text,
-    hits_json,
-    hits_text,
-    report_text,
-    source_text,
-    stats_text,
-)
+from pincite.qa.render import Style, answer_text, hits_text, report_text, source_text, stats_text
+from pincite.qa.render_json import answer_json, hits_json
 from pincite.qa.retriever import Hit
 
 HOSTILE = "The \x1b]0;owned\x07keeper\u202e was\nIda\tMoss."

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from pincite.index import Index
 from pincite.qa import Pipeline
-from pincite.qa.render import answer_json, hits_json
+from pincite.qa.render_json import answer_json, hits_json
 from pincite.qa.span_model import Window
 from tests.conftest import HashingEmbedder, KnowingReader
 from tests.qa.serving import (

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pincite.index import Index, Passage, QuestionError, contents, store
+from pincite.index import Index, Passage, QuestionError, segment_columns, store
 from pincite.index.filters import parse_wheres
 from pincite.index.overview import overview
 from pincite.qa import Hit, Pipeline, retriever
@@ -54,7 +54,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Index:
         (folder / name).write_text("\n".join(lines))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contents, "CODES_FROM", 100)
+        patch.setattr(segment_columns, "CODES_FROM", 100)
         write("a.jsonl", 3000, 0)
         write("b.jsonl", 1800, 3000)
         Index.sync(folder / ".pincite", [folder], embedder=embedder)
