@@ -49,6 +49,7 @@ TAUGHT = 0.7
 TEMPERATURE = 2.0
 
 Keep = Callable[[list[Example], NDArray[np.float32]], None]
+Run = Callable[[Sequence[list[Example]], Keep], None]
 
 
 def build(folder: Path) -> Any:
@@ -155,11 +156,15 @@ def model_of(arguments: argparse.Namespace) -> Any:
 
 
 def label(arguments: argparse.Namespace) -> None:
-    """Write WORK/labels-N.npz for each of the first epochs."""
+    """Write WORK/labels-N.npz for each of the first epochs, but those that are there."""
     sampler = sampler_of(arguments)
     model = model_of(arguments).eval().requires_grad_(False)
     model.load_state_dict(torch.load(arguments.work / "checkpoint.pt", weights_only=True)["model"])
+    run = by_torch(model, "cuda") if torch.cuda.is_available() else by_openvino(model, arguments.workers)
     for epoch in range(arguments.epochs):
+        path = arguments.work / f"labels-{epoch}.npz"
+        if path.exists():
+            continue
         examples = sampler.epoch(epoch)
         starts = np.cumsum([0, *(len(one.ids) for one in examples)]).tolist()
         logits = np.zeros((starts.pop(), 2), np.float16)
@@ -171,30 +176,36 @@ def label(arguments: argparse.Namespace) -> None:
             for row, one in enumerate(batch):
                 logits[place[id(one)] :][: len(one.ids)] = both[row, : len(one.ids)]
 
-        if torch.cuda.is_available():
-            run(model.to("cuda"), found, keep, "cuda")
-        else:
-            run_compiled(model, found, keep, arguments.workers)
-        save_labels(arguments.work / f"labels-{epoch}.npz", examples, logits)
+        run(found, keep)
+        save_labels(path, examples, logits)
 
 
-def run(model: Any, found: Sequence[list[Example]], keep: Keep, device: str) -> None:
-    """Give `keep` each batch with its starts' and ends' logits, float32, shape `(n, t, 2)`."""
-    for batch in found:
-        ids, types, mask, _, _ = (one.to(device) for one in collate(batch))
-        with torch.no_grad(), torch.autocast(device, torch.bfloat16):
-            output = model(input_ids=ids, token_type_ids=types, attention_mask=mask)
-        keep(batch, torch.stack([output.start_logits, output.end_logits], dim=-1).float().cpu().numpy())
+def by_torch(model: Any, device: str) -> Run:
+    """Return what gives `keep` each batch with its starts' and ends' logits, float32, shape `(n, t, 2)`."""
+    model.to(device)
+
+    def run(found: Sequence[list[Example]], keep: Keep) -> None:
+        for batch in found:
+            ids, types, mask, _, _ = (one.to(device) for one in collate(batch))
+            with torch.no_grad(), torch.autocast(device, torch.bfloat16):
+                output = model(input_ids=ids, token_type_ids=types, attention_mask=mask)
+            keep(batch, torch.stack([output.start_logits, output.end_logits], dim=-1).float().cpu().numpy())
+
+    return run
 
 
-def run_compiled(model: Any, found: Sequence[list[Example]], keep: Keep, workers: int) -> None:
-    """Do what `run` does, on a CPU and with the matrices in int8: a third faster than in bfloat16."""
+def by_openvino(model: Any, workers: int) -> Run:
+    """Return what does the same on a CPU, with the matrices in int8: a third faster than in bfloat16."""
     queue = compiled(model, workers)
-    queue.set_callback(lambda request, batch: keep(batch, request.get_output_tensor(0).data))
-    for batch in found:
-        ids, types, mask, _, _ = collate(batch)
-        queue.start_async([ids.numpy(), types.numpy(), mask.numpy()], batch)
-    queue.wait_all()
+
+    def run(found: Sequence[list[Example]], keep: Keep) -> None:
+        queue.set_callback(lambda request, batch: keep(batch, request.get_output_tensor(0).data))
+        for batch in found:
+            ids, types, mask, _, _ = collate(batch)
+            queue.start_async([ids.numpy(), types.numpy(), mask.numpy()], batch)
+        queue.wait_all()
+
+    return run
 
 
 def examples_of(arguments: argparse.Namespace, sampler: Sampler, epoch: int) -> list[Example]:

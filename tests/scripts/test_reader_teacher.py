@@ -119,13 +119,19 @@ def test_a_reader_learns_from_a_teacher_s_labels(
     labels = sorted(path.name for path in taught.work.glob("labels-*"))
     assert labels == ["labels-0.npz", "labels-1.npz"]
     stored = np.load(taught.work / "labels-0.npz")["logits"]
+    stamp = (taught.work / "labels-1.npz").stat().st_mtime_ns
+    (taught.work / "labels-0.npz").unlink()
+    train_reader.label(taught)
+    again = np.load(taught.work / "labels-0.npz")["logits"]
+    assert again.tolist() == stored.tolist() and (taught.work / "labels-1.npz").stat().st_mtime_ns == stamp
     assert len(stored) == sum(len(one.ids) for one in sampler.epoch(0)) and np.abs(stored).sum(axis=1).all()
 
-    by_torch: list[Any] = []
+    told: list[Any] = []
     teacher = train_reader.model_of(taught).eval()
     teacher.load_state_dict(checkpoint(taught.work)["model"])
-    train_reader.run(teacher, [[one] for one in sampler.epoch(0)], lambda _, both: by_torch.append(both[0]), "cpu")
-    exact = np.concatenate([both[: len(one.ids)] for one, both in zip(sampler.epoch(0), by_torch, strict=True)])
+    run = train_reader.by_torch(teacher, "cpu")
+    run([[one] for one in sampler.epoch(0)], lambda _, both: told.append(both[0]))
+    exact = np.concatenate([both[: len(one.ids)] for one, both in zip(sampler.epoch(0), told, strict=True)])
     assert np.abs(stored - exact).max() < 0.05 * np.abs(exact).max(), "int8 and bfloat16 say the same"
 
     work = settings(tmp_path / "work", labels=taught.work, steps=40, begin=None)
