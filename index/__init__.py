@@ -17,9 +17,9 @@ from pincite.index.manifest import Source
 from pincite.index.passage import Document, Passage, Span, Vectors
 from pincite.index.paths import find_index
 from pincite.index.repair import repair
+from pincite.index.reports import IndexStats, Progress, SyncReport
 from pincite.index.sources import Skipped
-from pincite.index.store import Index, IndexStats
-from pincite.index.sync_report import Progress, SyncReport
+from pincite.index.store import Index
 from pincite.index.verify import Problem, verify
 
 __all__ = [

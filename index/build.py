@@ -38,6 +38,7 @@ from pincite.index.manifest import (
 )
 from pincite.index.passage import Document
 from pincite.index.paths import stored_path
+from pincite.index.reports import Progress, SyncReport
 from pincite.index.segment_columns import NewDocument, encode
 from pincite.index.sources import Skipped, SourceFile, find_in, read_documents
 from pincite.index.store import Index, check_chunker, check_model
@@ -49,7 +50,6 @@ from pincite.index.survey import (
     under,
     updated_sources,
 )
-from pincite.index.sync_report import Progress, SyncReport
 from pincite.index.writer import Writer
 
 __all__ = ["COMMIT_EVERY", "SyncRun", "sync"]

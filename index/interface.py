@@ -17,7 +17,7 @@ from pincite.index.embedder import Embedder
 from pincite.index.filters import Condition
 from pincite.index.manifest import Fingerprint, Source
 from pincite.index.passage import Document, Passage
-from pincite.index.store import IndexStats
+from pincite.index.reports import IndexStats
 
 __all__ = ["SearchIndex", "Within"]
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pincite.index.embedder import Embedder
     from pincite.index.interface import SearchIndex
     from pincite.index.overview import Overview
-    from pincite.index.sync_report import SyncReport
+    from pincite.index.reports import SyncReport
 
 __all__ = ["changes_and_overview", "index_folder", "open_index", "sync_index"]
 

@@ -30,7 +30,8 @@ from pincite.index.milvus_store import Address, MilvusStore, Row, one_of
 from pincite.index.milvus_terms import Terms, bm25, bucket_of, idf, term_number, unpack_counts
 from pincite.index.passage import Document, Passage, Span
 from pincite.index.paths import shown_path, stored_path
-from pincite.index.store import IndexStats, check_chunker, check_model
+from pincite.index.reports import IndexStats
+from pincite.index.store import check_chunker, check_model
 from pincite.index.terms import analyze
 
 if TYPE_CHECKING:

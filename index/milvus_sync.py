@@ -32,11 +32,11 @@ from pincite.index.milvus_store import Address, MilvusStore, Row, one_of
 from pincite.index.milvus_terms import bucket_of, pack_counts, sparse_vector, term_number, unpack_counts
 from pincite.index.passage import LINE_END, Document
 from pincite.index.paths import stored_path
+from pincite.index.reports import Progress, SyncReport
 from pincite.index.segment_columns import NewDocument, indexed_text
 from pincite.index.sources import Skipped, SourceFile, read_documents
 from pincite.index.store import check_chunker, check_model
 from pincite.index.survey import NO_STAMP, let_clock_tick, overlapping, take_survey, under, updated_sources
-from pincite.index.sync_report import Progress, SyncReport
 from pincite.index.terms import analyze
 
 __all__ = ["sync"]

@@ -18,8 +18,8 @@ from pincite.index.contents import KEY_COLUMNS, SegmentContents
 from pincite.index.embedder import Embedder
 from pincite.index.errors import IndexFormatError, IndexNotFoundError, SourceError
 from pincite.index.manifest import Manifest, mend_format, read_manifest, writer
+from pincite.index.reports import Progress, SyncReport
 from pincite.index.segment import Segment
-from pincite.index.sync_report import Progress, SyncReport
 from pincite.index.verify import check_segment
 
 __all__ = ["repair"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -23,33 +23,21 @@ from pincite.index.contents import Place, SegmentContents
 from pincite.index.dense import EXACT_ROWS, DenseIndex
 from pincite.index.embedder import Embedder, load_embedder
 from pincite.index.errors import IndexFormatError, ModelMismatchError
-from pincite.index.manifest import Fingerprint, Manifest, Source, damage, read_manifest
+from pincite.index.manifest import Fingerprint, Manifest, damage, read_manifest
 from pincite.index.passage import Document, Passage
 from pincite.index.paths import shown_path, stored_path
+from pincite.index.reports import IndexStats
 from pincite.index.segment import Segment
 from pincite.index.sparse import SparseIndex
 
 if TYPE_CHECKING:
     from pincite.index.catalogue import Catalogue
     from pincite.index.filters import Condition
-    from pincite.index.sync_report import Progress, SyncReport
+    from pincite.index.reports import Progress, SyncReport
 
-__all__ = ["Index", "IndexStats", "check_chunker", "check_model", "open_segments"]
+__all__ = ["Index", "check_chunker", "check_model", "open_segments"]
 
 _OPEN_TRIES = 20  # a merge may remove a segment between the reading of the manifest and the opening of its files
-
-
-@dataclass(frozen=True, slots=True)
-class IndexStats:
-    """Counts of an index; `bytes` is its size on disk, `sources` are as stored."""
-
-    generation: int
-    documents: int
-    passages: int
-    segments: int
-    bytes: int
-    model: str
-    sources: tuple[Source, ...]
 
 
 class Index:

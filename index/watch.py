@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pincite.index.build import sync
 from pincite.index.errors import PinciteError, SourceError
 from pincite.index.manifest import Source, read_manifest
+from pincite.index.reports import SyncReport
 from pincite.index.scope import Presence, Scope, is_empty, presence, take_scope
-from pincite.index.sync_report import SyncReport
 
 __all__ = ["Notice", "Sync", "watch"]
 

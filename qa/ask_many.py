@@ -17,7 +17,7 @@ from itertools import chain
 from typing import TypeVar
 
 from pincite.index.errors import SourceError
-from pincite.index.sync_report import Progress
+from pincite.index.reports import Progress
 from pincite.qa.answer_formats import json_text
 from pincite.qa.question_lines import Asked, read_questions
 from pincite.qa.render_json import Json

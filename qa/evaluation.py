@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from pincite.index.errors import SourceError
 from pincite.index.filters import Condition, parse_wheres
-from pincite.index.sync_report import Progress
+from pincite.index.reports import Progress
 from pincite.qa import metrics
 from pincite.qa.answers import Answer
 from pincite.qa.ask_many import in_order

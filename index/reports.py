@@ -1,12 +1,26 @@
-"""How far a sync has come, and what it did."""
+"""What an index holds, how far a sync has come, and what it did: numbers to be shown."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pincite.index.manifest import Source
 from pincite.index.sources import Skipped
 
-__all__ = ["Progress", "SyncReport"]
+__all__ = ["IndexStats", "Progress", "SyncReport"]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    """Counts of an index; `bytes` is its size on disk, `sources` are as stored."""
+
+    generation: int
+    documents: int
+    passages: int
+    segments: int
+    bytes: int
+    model: str
+    sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True, slots=True)
