@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import takewhile
 
 from pincite.index import Span
 from pincite.index.interface import SearchIndex
@@ -19,6 +20,7 @@ __all__ = [
     "Asked",
     "Sentence",
     "ask_words",
+    "asks_for_one",
     "covered",
     "is_question",
     "is_yes_no",
@@ -145,3 +147,35 @@ def is_yes_no(question: str) -> bool:
     (True, False, False)
     """
     return _YES_NO.match(question) is not None and _OR.search(question) is None
+
+
+# "Which company", but not "which companies", "which two companies", "which company's owners are".
+_NAMED_KIND = re.compile(r"\b(?:what|which)((?:[ ][\w'’-]+){1,6})", re.IGNORECASE)
+_HOW_MANY = re.compile(r"\bhow (?:many|much)\b", re.IGNORECASE)
+_SEVERAL = re.compile(
+    r"\b(?:are|were|all|both|two|three|four|five|six|seven|eight|nine|ten|several|names|kinds|types|people|men|women"
+    r"|children|staff|cast|crew|pair|couple|duo|trio)\b",
+    re.IGNORECASE,
+)
+_ENDS_KIND = re.compile(
+    r"(?:is|was|did|does|do|has|have|had|can|could|will|would|shall|should|may|might|must"
+    r"|in|to|for|that|from|by|on|with|at)$",
+    re.IGNORECASE,
+)
+_PLURAL = re.compile(r"[^siu'’]s$", re.IGNORECASE)
+
+
+def asks_for_one(question: str) -> bool:
+    """Return whether a question asks for a number, or for one thing of a kind that it names; in English.
+
+    "Which firm makes it" is taken to ask for several, as "which oil firms" does.
+
+    >>> asks_for_one("Which firm made it?"), asks_for_one("Which firms made it?"), asks_for_one("Who made it?")
+    (True, False, False)
+    """
+    if _HOW_MANY.search(question):
+        return True
+    if _SEVERAL.search(question) or not (named := _NAMED_KIND.search(question)):
+        return False
+    kind = list(takewhile(lambda word: not _ENDS_KIND.match(word), named[1].split()))
+    return bool(kind) and not any(map(_PLURAL.search, kind))

@@ -93,7 +93,7 @@ def measure(asked: Asked, model: SpanModel, question: str, parts: Sequence[Part]
     for _, several in groupby(read, key=lambda pair: pair[0].rank):
         pairs = list(several)
         one, windows = pairs[0][0], [window for _, found in pairs for window in found]
-        spans = best_spans(windows, one.hit.passage.text, one.layout, SPANS)
+        spans = best_spans(windows, one.hit.passage.text, one.layout, SPANS, question=question)
         found += [_reading(asked, one.hit, one.sentences, span, margin, one.hit.score - best) for span, margin in spans]
     return found
 

@@ -7,7 +7,7 @@ SQuAD 2.0 (Devlin et al. 2019, section 4.3). Spans stay within a sentence, and l
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from pincite.index import Span
 from pincite.index.sentences import Outline
 from pincite.index.terms import analyze
+from pincite.qa.features import asks_for_one
 from pincite.qa.span_model import Window
 
 __all__ = ["MAX_TOKENS", "best_spans", "clean_bounds", "says_something"]
@@ -30,17 +31,20 @@ _TOP = 16
 """Starts and ends of a window that are combined."""
 
 
-def best_spans(windows: Sequence[Window], text: str, layout: Outline, n: int = 1) -> list[tuple[Span, float]]:
+def best_spans(
+    windows: Sequence[Window], text: str, layout: Outline, n: int = 1, *, question: str = ""
+) -> list[tuple[Span, float]]:
     """Return the spans of `text` that the model finds likeliest, best first, none within or across another.
 
     No span goes beyond a sentence. One that is part of a list of names is taken with the rest of the list if the model
-    finds that nearly as likely.
+    finds that nearly as likely; but not if the question asks for one thing, or names something in the rest itself.
 
     Args:
         windows: what the model says of the text.
         text: the text.
         layout: its sentences.
         n: at most so many.
+        question: as asked; without it any list comes out whole.
 
     Returns:
         (span, margin): characters of the text on clean bounds, and the sum of the logits of its first and last token
@@ -48,11 +52,14 @@ def best_spans(windows: Sequence[Window], text: str, layout: Outline, n: int = 1
     """
     candidates = [pair for window in windows for pair in _pairs(window, layout.starts)]
     candidates.sort(key=lambda pair: (-pair[0], *pair[1:]))
+    takes_lists, asked = not asks_for_one(question), frozenset(analyze(question))
     found: list[tuple[Span, float]] = []
     for margin, start, end in candidates:
         if any(start < one.end and one.start < end for one, _ in found) or not says_something(text[start:end]):
             continue
-        span = clean_bounds(text, *_whole_list(text, margin, start, end, candidates))
+        if takes_lists:
+            start, end = _whole_list(text, margin, start, end, candidates, asked)
+        span = clean_bounds(text, start, end)
         if span.start < span.end and all(span.end <= one.start or one.end <= span.start for one, _ in found):
             found.append((span, margin))
             if len(found) == n:
@@ -83,21 +90,28 @@ def _pairs(window: Window, sentences: NDArray[np.int64]) -> Iterator[tuple[float
 
 
 def _whole_list(
-    text: str, margin: float, start: int, end: int, candidates: Sequence[tuple[float, int, int]]
+    text: str, margin: float, start: int, end: int, candidates: Sequence[tuple[float, int, int]], asked: Set[str]
 ) -> tuple[int, int]:
-    """Return the longest list of names around a span that the model finds nearly as likely, or the span itself."""
+    """Return the longest list of names around a span that the model finds nearly as likely, or the span itself.
+
+    What has a name that the question has (`asked`, its terms) is no list of answers: "Africa and the South Pacific" for
+    "Where else than in Africa ...?".
+    """
     longest = start, end
     for other, a, b in candidates:
         if other < margin - LIST_SLACK:
             break
         if a <= start and end <= b and b - a > longest[1] - longest[0]:
             before, after = text[a:start], text[end:b]
+            if any((terms := set(analyze(name))) and terms <= asked for name in _BETWEEN.split(f"{before},{after}")):
+                continue
             is_whole = (not before or _LIST_BEFORE.search(before)) and (not after or _LIST_AFTER.match(after))
             if (is_whole and _NAMES.match(text, a, b)) or (not before and _WHOSE_NAMES.match(after)):
                 longest = a, b
     return longest
 
 
+_BETWEEN = re.compile(r"[,;]|\band\b|\bor\b")
 _LIST_BEFORE = re.compile(r"(?:[,;]|\band|\bor)\s+(?:the\s+)?$")
 _NAME = r"(?:the )?[A-Z0-9][\w.&'’-]*(?: (?:of |the |and )?[\w.&'’-]+){0,3}"
 _NAMES = re.compile(rf"{_NAME}(?:, {_NAME})*,? (?:and|or) {_NAME}$")

@@ -36,7 +36,7 @@ def predict(model: SpanModel, question: Question, context: str) -> Prediction:
     """Return what the model finds in the context; nothing in one that has no words."""
     layout = outline(context)
     (windows,) = read_texts(model, question.text, [context], [layout])
-    spans = best_spans(windows, context, layout)
+    spans = best_spans(windows, context, layout, question=question.text)
     text, margin = (spans[0][0].of(context), spans[0][1]) if spans else ("", -inf)
     return Prediction(question, text, margin, len(windows))
 

@@ -8,7 +8,7 @@ import pytest
 
 from pincite.index import Index, Span
 from pincite.index.sentences import outline
-from pincite.qa.features import ask_words, covered, is_yes_no, sentence_around, sentences_of
+from pincite.qa.features import ask_words, asks_for_one, covered, is_yes_no, sentence_around, sentences_of
 from pincite.qa.retriever import retrieve
 from tests.conftest import HashingEmbedder
 
@@ -77,3 +77,25 @@ def test_headings_bylines_dates_and_questions_are_furniture(
 )
 def test_is_yes_no(question: str, expected: bool) -> None:
     assert is_yes_no(question) == expected
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("Which company agreed to end the case?", True),
+        ("In which other country is French taught?", True),
+        ("How many minors does it grant?", True),
+        ("What kind of engine drove it?", True),
+        ("Which companies agreed?", False),
+        ("Which three museum halls closed?", False),
+        ("What kind of companies agreed?", False),
+        ("What musical duo opened the evening?", False),
+        ("What analysis of the companies was made?", False),
+        ("Who sits on the board?", False),
+        ("What is made in Ulm?", False),
+        ("Where is it taught?", False),
+        ("", False),
+    ],
+)
+def test_asks_for_one(question: str, expected: bool) -> None:
+    assert asks_for_one(question) == expected

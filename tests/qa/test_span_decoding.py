@@ -40,6 +40,25 @@ def test_best_span_is_that_of_all_pairs(data: st.DataObject) -> None:
     assert any(place == (i, j) and one == pytest.approx(best, abs=1e-4) for one, i, j in pairs)
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("", "Chad, Mali and Togo"),
+        ("Where did they trade?", "Chad, Mali and Togo"),
+        ("In which countries did they trade?", "Chad, Mali and Togo"),
+        ("In which country did they trade?", "Togo"),
+        ("Besides Mali, where did they trade?", "Togo"),
+        ("Who in Togo asked where they trade?", "Chad, Mali and Togo"),
+    ],
+)
+def test_a_list_comes_out_whole_only_where_the_question_may_ask_for_it(question: str, answer: str) -> None:
+    text = "They trade in Chad, Mali and Togo."
+    none = dict.fromkeys(range(9), -9.0)
+    read = [window(text, none | {3: 3.0, 7: 5.0}, none | {7: 5.0})]
+    ((span, _),) = best_spans(read, text, outline(text), question=question)
+    assert span.of(text) == answer
+
+
 def test_further_spans_do_not_overlap_better_ones_and_come_from_all_windows() -> None:
     text = "one two three four five six"
     first = window(text, {0: 5.0, 1: 4.0}, {1: 5.0, 2: 4.0})
