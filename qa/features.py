@@ -8,22 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import takewhile
 
 from pincite.index import Span
 from pincite.index.interface import SearchIndex
 from pincite.index.sentences import Opening, Outline
 from pincite.index.terms import analyze
+from pincite.qa.question_kind import is_yes_no
 from pincite.qa.retriever import Hit
 
 __all__ = [
     "Asked",
     "Sentence",
     "ask_words",
-    "asks_for_one",
     "covered",
-    "is_question",
-    "is_yes_no",
     "sentence_around",
     "sentences_of",
 ]
@@ -115,67 +112,3 @@ def covered(idf: Mapping[str, float], terms: Set[str]) -> float:
     """
     total = sum(idf.values())
     return sum(weight for term, weight in idf.items() if term in terms) / total if total else 0.0
-
-
-# What is a question is told by its words, in English; in other languages by its mark alone.
-_YES_NO = re.compile(
-    r"\W*(?:and |but |so )?(?:is|are|was|were|am|do|does|did|has|have|had|can|could|will|would|shall|should|may|might"
-    r"|must)(?:n['’]t)?\s",
-    re.IGNORECASE,
-)
-_OR = re.compile(r"\bor\b(?! not\b)", re.IGNORECASE)
-_BEGINS_QUESTION = re.compile(
-    r"\W*(?:(?:about|at|by|for|from|in|of|on|since|to|until|with)\s+)?(?:who|whom|whose|what|which|when|where|why|how|is|are|"
-    r"was|were|do|does|did|can|could|has|have|had|will|would|should|name)\b",
-    re.IGNORECASE,
-)
-
-
-def is_question(text: str) -> bool:
-    """Return whether a text asks something, and is not a claim or a list of words.
-
-    >>> is_question("In which year did it open"), is_question("It opened?"), is_question("opening of the bridge")
-    (True, True, False)
-    """
-    return text.rstrip().endswith("?") or _BEGINS_QUESTION.match(text) is not None
-
-
-def is_yes_no(question: str) -> bool:
-    """Return whether yes or no would answer a question.
-
-    >>> is_yes_no("Does it meet?"), is_yes_no("Does it meet in May or June?"), is_yes_no("When does it meet?")
-    (True, False, False)
-    """
-    return _YES_NO.match(question) is not None and _OR.search(question) is None
-
-
-# "Which company", but not "which companies", "which two companies", "which company's owners are".
-_NAMED_KIND = re.compile(r"\b(?:what|which)((?:[ ][\w'’-]+){1,6})", re.IGNORECASE)
-_HOW_MANY = re.compile(r"\bhow (?:many|much)\b", re.IGNORECASE)
-_SEVERAL = re.compile(
-    r"\b(?:are|were|all|both|two|three|four|five|six|seven|eight|nine|ten|several|names|kinds|types|people|men|women"
-    r"|children|staff|cast|crew|pair|couple|duo|trio)\b",
-    re.IGNORECASE,
-)
-_ENDS_KIND = re.compile(
-    r"(?:is|was|did|does|do|has|have|had|can|could|will|would|shall|should|may|might|must"
-    r"|in|to|for|that|from|by|on|with|at)$",
-    re.IGNORECASE,
-)
-_PLURAL = re.compile(r"[^siu'’]s$", re.IGNORECASE)
-
-
-def asks_for_one(question: str) -> bool:
-    """Return whether a question asks for a number, or for one thing of a kind that it names; in English.
-
-    "Which firm makes it" is taken to ask for several, as "which oil firms" does.
-
-    >>> asks_for_one("Which firm made it?"), asks_for_one("Which firms made it?"), asks_for_one("Who made it?")
-    (True, False, False)
-    """
-    if _HOW_MANY.search(question):
-        return True
-    if _SEVERAL.search(question) or not (named := _NAMED_KIND.search(question)):
-        return False
-    kind = list(takewhile(lambda word: not _ENDS_KIND.match(word), named[1].split()))
-    return bool(kind) and not any(map(_PLURAL.search, kind))

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from pincite.index import Span
-from pincite.qa.features import Asked, Sentence, covered, is_question, sentence_around
+from pincite.qa.features import Asked, Sentence, covered, sentence_around
 from pincite.qa.parts import Part, read_parts
+from pincite.qa.question_kind import is_question
 from pincite.qa.retriever import Hit
 from pincite.qa.span_decoding import best_spans
 from pincite.qa.span_model import SpanModel

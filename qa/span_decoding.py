@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pincite.index import Span
 from pincite.index.sentences import Outline
 from pincite.index.terms import analyze
-from pincite.qa.features import asks_for_one
+from pincite.qa.question_kind import asks_for_one, could_answer
 from pincite.qa.span_model import Window
 
 __all__ = ["MAX_TOKENS", "best_spans", "clean_bounds", "says_something"]
@@ -48,14 +48,17 @@ def best_spans(
 
     Returns:
         (span, margin): characters of the text on clean bounds, and the sum of the logits of its first and last token
-        less that of "no answer". Empty only if the text has nothing but function words.
+        less that of "no answer". Empty only if the text has nothing but function words, or nothing that could be an
+        answer: no number for "how many", say.
     """
     candidates = [pair for window in windows for pair in _pairs(window, layout.starts)]
     candidates.sort(key=lambda pair: (-pair[0], *pair[1:]))
     takes_lists, asked = not asks_for_one(question), frozenset(analyze(question))
     found: list[tuple[Span, float]] = []
     for margin, start, end in candidates:
-        if any(start < one.end and one.start < end for one, _ in found) or not says_something(text[start:end]):
+        if any(start < one.end and one.start < end for one, _ in found):
+            continue
+        if not says_something(text[start:end]) or not could_answer(question, text[start:end]):
             continue
         if takes_lists:
             start, end = _whole_list(text, margin, start, end, candidates, asked)

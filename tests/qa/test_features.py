@@ -1,4 +1,4 @@
-"""What words tell of a sentence and of a question: its neighbours, its terms, and whether yes or no would do."""
+"""What words tell of a sentence: its neighbours, its terms, and whether it states anything."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from pincite.index import Index, Span
 from pincite.index.sentences import outline
-from pincite.qa.features import ask_words, asks_for_one, covered, is_yes_no, sentence_around, sentences_of
+from pincite.qa.features import ask_words, covered, sentence_around, sentences_of
 from pincite.qa.retriever import retrieve
 from tests.conftest import HashingEmbedder
 
@@ -59,43 +59,3 @@ def test_headings_bylines_dates_and_questions_are_furniture(
     *front, last = sentences_of(hit, outline(hit.passage.text))
     assert front and all(one.is_furniture for one in front)
     assert not last.is_furniture
-
-
-@pytest.mark.parametrize(
-    ("question", "expected"),
-    [
-        ("Does it rain?", True),
-        ("isn't it late", True),
-        ("But can they win?", True),
-        ("Is it red or blue?", False),
-        ("Is it red or not?", True),
-        ("In what year was it built", False),
-        ("Isolde sings?", False),
-        ("Wo liegt Bern?", False),
-        ("", False),
-    ],
-)
-def test_is_yes_no(question: str, expected: bool) -> None:
-    assert is_yes_no(question) == expected
-
-
-@pytest.mark.parametrize(
-    ("question", "expected"),
-    [
-        ("Which company agreed to end the case?", True),
-        ("In which other country is French taught?", True),
-        ("How many minors does it grant?", True),
-        ("What kind of engine drove it?", True),
-        ("Which companies agreed?", False),
-        ("Which three museum halls closed?", False),
-        ("What kind of companies agreed?", False),
-        ("What musical duo opened the evening?", False),
-        ("What analysis of the companies was made?", False),
-        ("Who sits on the board?", False),
-        ("What is made in Ulm?", False),
-        ("Where is it taught?", False),
-        ("", False),
-    ],
-)
-def test_asks_for_one(question: str, expected: bool) -> None:
-    assert asks_for_one(question) == expected

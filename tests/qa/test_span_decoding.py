@@ -59,6 +59,16 @@ def test_a_list_comes_out_whole_only_where_the_question_may_ask_for_it(question:
     assert span.of(text) == answer
 
 
+def test_what_cannot_answer_the_question_is_no_span() -> None:
+    text = "Ann Lee chairs the club. It has 34 singers."
+    none = dict.fromkeys(range(11), -9.0)
+    read = [window(text, none | {0: 9.0, 8: 1.0}, none | {1: 9.0, 9: 1.0})]
+    ((anyone, _),) = best_spans(read, text, outline(text), question="Who leads the club?")
+    ((number, margin),) = best_spans(read, text, outline(text), question="How many singers has the club?")
+    assert (anyone.of(text), number.of(text), margin) == ("Ann Lee", "34 singers", 2.0)
+    assert best_spans(read, text, outline(text), question="What is its e-mail address?") == []
+
+
 def test_further_spans_do_not_overlap_better_ones_and_come_from_all_windows() -> None:
     text = "one two three four five six"
     first = window(text, {0: 5.0, 1: 4.0}, {1: 5.0, 2: 4.0})
