@@ -55,7 +55,7 @@ def answerable(tmp_path: Path) -> Path:
             ("Who chairs the chess club?", ["Ann Lee"]),
             ("Since when has the club met?", ["1987", "spring of 1987"]),
         ],
-        POND: [("How many carp does the pond hold?", ["three", "three carp"])],
+        POND: [("What carp does the pond hold?", ["three", "three carp"])],
     }
     return squad(tmp_path / "first.json", paragraphs)
 
@@ -63,7 +63,7 @@ def answerable(tmp_path: Path) -> Path:
 @pytest.fixture
 def mixed(tmp_path: Path) -> Path:
     paragraphs = {
-        POND: [("How many carp does the pond hold?", ["three"]), ("How many trout does the pond hold?", [])],
+        POND: [("What carp does the pond hold?", ["three"]), ("How many trout does the pond hold?", [])],
         TRAIN: [("Where does the night train go?", ["Genoa"]), ("Who drives the night train?", [])],
     }
     return squad(tmp_path / "second.json", paragraphs)
@@ -126,7 +126,7 @@ def test_reader_is_scored_as_worked_by_hand(answerable: Path) -> None:
     told = {
         "Who chairs the chess club?": "Ann Lee",  # exact
         "Since when has the club met?": "Friday since the spring of 1987",  # 3 of 6 - "the" = 5 words: F1 6/8
-        "How many carp does the pond hold?": "old mill",  # nothing shared
+        "What carp does the pond hold?": "old mill",  # nothing shared
     }
     figures = evaluate_reader(answerable, KnowingReader(told))
     assert figures == {
@@ -146,7 +146,7 @@ def test_answers_are_found_in_whichever_window_has_them(answerable: Path) -> Non
     told = {
         "Who chairs the chess club?": "Ann Lee",
         "Since when has the club met?": "1987",
-        "How many carp does the pond hold?": "three",
+        "What carp does the pond hold?": "three",
     }
     figures = evaluate_reader(answerable, KnowingReader(told, width=6))
     assert (figures["read_in_several_windows"], figures["EM"], figures["F1"]) == (3, 1.0, 1.0)
@@ -154,7 +154,7 @@ def test_answers_are_found_in_whichever_window_has_them(answerable: Path) -> Non
 
 def test_reader_is_scored_on_abstaining_where_some_have_no_answer(mixed: Path) -> None:
     told = {
-        "How many carp does the pond hold?": "three",
+        "What carp does the pond hold?": "three",
         "How many trout does the pond hold?": "",  # rightly none
         "Where does the night train go?": "Genoa",
         "Who drives the night train?": "noon",  # wrongly sure, as sure as of the right ones
@@ -197,7 +197,7 @@ def test_open_questions_are_scored_as_worked_by_hand(answerable: Path, mixed: Pa
     told = {
         "Who chairs the chess club?": "Ann Lee",  # right
         "Since when has the club met?": "three carp",  # wrong, from another paragraph
-        "How many carp does the pond hold?": "",  # declined
+        "What carp does the pond hold?": "",  # declined
         "How many trout does the pond hold?": "",  # rightly declined
         "Who drives the night train?": "platform nine",  # wrongly given
     }
@@ -231,7 +231,7 @@ def test_citations_are_right_if_they_are_in_the_paragraph_that_was_asked_about(
     told = {
         "Who chairs the chess club?": "Ann Lee",
         "Since when has the club met?": "three carp",
-        "How many carp does the pond hold?": "three carp",
+        "What carp does the pond hold?": "three carp",
     }
     part = open_figures(read_questions(answerable), told, tmp_path / "work")["answerable"]
     assert part["right_document_cited"] == part["words_in_citation"] == round(2 / 3, 4)
@@ -242,7 +242,7 @@ def test_citations_are_right_if_they_are_in_the_paragraph_that_was_asked_about(
 
 def test_forced_answers_count_only_where_it_is_said(answerable: Path, tmp_path: Path) -> None:
     told = dict.fromkeys(
-        ["Who chairs the chess club?", "Since when has the club met?", "How many carp does the pond hold?"], ""
+        ["Who chairs the chess club?", "Since when has the club met?", "What carp does the pond hold?"], ""
     )
     figures = open_figures(read_questions(answerable), told, tmp_path / "work")
     part = figures["answerable"]
