@@ -58,7 +58,7 @@ def best_spans(
     for margin, start, end in candidates:
         if any(start < one.end and one.start < end for one, _ in found):
             continue
-        if not says_something(text[start:end]) or not could_answer(question, text[start:end]):
+        if not could_answer(question, text[start:end]) or not says_something(text[start:end]):
             continue
         if takes_lists:
             start, end = _whole_list(text, margin, start, end, candidates, asked)
@@ -100,16 +100,20 @@ def _whole_list(
     What has a name that the question has (`asked`, its terms) is no list of answers: "Africa and the South Pacific" for
     "Where else than in Africa ...?".
     """
+
+    def is_asked(name: str) -> bool:
+        terms = set(analyze(name))
+        return bool(terms) and terms <= asked
+
     longest = start, end
     for other, a, b in candidates:
         if other < margin - LIST_SLACK:
             break
         if a <= start and end <= b and b - a > longest[1] - longest[0]:
             before, after = text[a:start], text[end:b]
-            if any((terms := set(analyze(name))) and terms <= asked for name in _BETWEEN.split(f"{before},{after}")):
-                continue
             is_whole = (not before or _LIST_BEFORE.search(before)) and (not after or _LIST_AFTER.match(after))
-            if (is_whole and _NAMES.match(text, a, b)) or (not before and _WHOSE_NAMES.match(after)):
+            is_list = (is_whole and _NAMES.match(text, a, b)) or (not before and _WHOSE_NAMES.match(after))
+            if is_list and not any(map(is_asked, _BETWEEN.split(f"{before},{after}"))):
                 longest = a, b
     return longest
 
