@@ -22,34 +22,36 @@ import numpy as np
 from as_typed import as_typed
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
+from written_questions import read_written
 
 from pincite.index import Index
 from pincite.qa.metrics import normalize_answer
 from pincite.qa.retriever import retrieve
 
-__all__ = ["SETS", "Example", "Question", "Sampler", "mine", "read_sets"]
+__all__ = ["SETS", "WRITTEN", "Example", "Question", "Sampler", "mine", "read_sets", "with_written"]
 
 Ids = NDArray[np.int64]
 
 # Set -> how often a question with an answer is drawn in an epoch. wikiqa's answers are whole sentences, subjqa's
 # questions name no subject and policyqa's are the same for every paragraph: of these mostly the unanswerable count.
 SETS = {
-    "squadshifts-amazon": 1.0,
-    "squadshifts-reddit": 1.0,
-    "qamr-dev": 0.4,
-    "qamr-test": 0.4,
-    "nq_oracle-dev": 1.0,
-    "qed_nq-dev": 1.0,
-    "fairytaleqa-train": 0.7,
-    "realtimeqa-evidence-2022-2023": 1.0,
-    "trecqa-train": 1.0,
-    "covidqa-200423": 0.5,
-    "timeqa-easy": 0.7,
-    "policyqa-dev": 0.3,
-    "subjqa-train": 0.15,
+    "squadshifts-amazon": 0.3,
+    "squadshifts-reddit": 0.3,
+    "qamr-dev": 0.12,
+    "qamr-test": 0.12,
+    "nq_oracle-dev": 0.5,
+    "qed_nq-dev": 0.5,
+    "fairytaleqa-train": 0.2,
+    "realtimeqa-evidence-2022-2023": 0.5,
+    "trecqa-train": 0.5,
+    "covidqa-200423": 0.3,
+    "timeqa-easy": 0.4,
+    "policyqa-dev": 0.1,
+    "subjqa-train": 0.05,
     "wikiqa-train": 0.0,
 }
-UNANSWERABLE = 0.1  # how often a question without an answer is drawn in an epoch
+WRITTEN = "written"  # the name of the questions of written_questions.jsonl; all of them are drawn
+UNANSWERABLE = 0.05  # how often another question without an answer is drawn in an epoch
 TWISTED = 0.25  # how often it is tried to exchange a word in both question and window
 NEGATIVE = 0.8  # how often a question with an answer is drawn once more, without
 TYPED = 0.35  # how often a question is put as people type it
@@ -103,6 +105,17 @@ def read_sets(folder: Path, names: Sequence[str] = tuple(SETS)) -> tuple[list[st
                     }
                     questions.append(Question(name, qa["question"], len(contexts), tuple(sorted(spans)), held))
                 contexts.append(text)
+    return contexts, questions
+
+
+def with_written(contexts: list[str], questions: list[Question]) -> tuple[list[str], list[Question]]:
+    """Return what `read_sets` returned and, behind it, the paragraphs that questions were written for, and these."""
+    contexts, questions = contexts.copy(), questions.copy()
+    held_back = {contexts[question.context] for question in questions if question.is_held_back}
+    for text, asked in read_written([text for text in contexts if text not in held_back]):
+        held = random.Random(f"{WRITTEN} {text[:200]}").random() < HELD_BACK
+        questions += (Question(WRITTEN, one, len(contexts), answers, held) for one, answers in asked)
+        contexts.append(text)
     return contexts, questions
 
 
@@ -184,7 +197,7 @@ class Sampler:
         examples = []
         for i, question in enumerate(self.questions):
             draw = random.Random(f"{self.seed} {number} {i}")
-            if question.is_held_back or draw.random() >= (SETS[question.set] if question.answers else UNANSWERABLE):
+            if question.is_held_back or draw.random() >= _share(question):
                 continue
             if not question.answers:
                 examples.append(self._example(self._asked[i], question.context, None, draw))
@@ -354,6 +367,13 @@ class Sampler:
         types = np.zeros(len(ids), np.int64)
         types[front:] = 1
         return Example(ids, types, start + front if start >= 0 else 0, end + front if start >= 0 else 0)
+
+
+def _share(question: Question) -> float:
+    """Return how often a question is drawn in an epoch."""
+    if question.set == WRITTEN:
+        return 1.0
+    return SETS[question.set] if question.answers else UNANSWERABLE
 
 
 _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+")

@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from reader_data import Example, Sampler, batches, mine, padded, read_sets
+from reader_data import Example, Sampler, batches, mine, padded, read_sets, with_written
 from reader_teacher import Teacher, compiled, save_labels, with_labels
 from tokenizers import Tokenizer
 from torch.nn.functional import cross_entropy, kl_div
@@ -141,7 +141,7 @@ def train(arguments: argparse.Namespace) -> None:
 def sampler_of(arguments: argparse.Namespace) -> Sampler:
     """Return what draws the examples."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads do not survive a fork
-    contexts, questions = read_sets(arguments.data)
+    contexts, questions = with_written(*read_sets(arguments.data))
     mined = json.loads((arguments.work / "mined.json").read_bytes())
     tokenizer = Tokenizer.from_file(str(find_model().path / "tokenizer.json"))
     tokenizer.no_truncation()
@@ -284,7 +284,7 @@ def _work(
                 torch.save(state, checkpoint.with_suffix(".tmp"))
                 os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
                 saved = time.monotonic()
-        if done == len(found):
+        if done >= len(found):  # more than that where an epoch has become shorter since
             epoch, done = epoch + 1, 0
 
 

@@ -182,6 +182,18 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(
         assert torch.equal(weight, parts["model"][name]), name
 
 
+def test_a_run_goes_on_with_an_epoch_that_became_shorter(
+    train_reader: ModuleType, tiny: None, sampler: Sampler, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_reader.work(0, 1, settings(tmp_path, steps=6), sampler, None, None)
+    assert checkpoint(tmp_path)["done"] == 6
+    whole = train_reader.batches
+    monkeypatch.setattr(train_reader, "batches", lambda *arguments: whole(*arguments)[:4])
+    train_reader.work(0, 1, settings(tmp_path, steps=9), sampler, None, None)
+    state = checkpoint(tmp_path)
+    assert (state["step"], state["epoch"], state["done"]) == (9, 1, 3)
+
+
 # In a process of its own: that of the tests has threads, which a fork does not survive.
 PROGRAM = """
 import sys
