@@ -3,7 +3,8 @@
     python scripts/fit_reader.py QA_TRAIN WORK
 
 All contexts stay indexed, in WORK as `train_reader.py mine` left it, but for a third of those held back from training;
-questions on those held back are asked blind, and where they have an answer once more, reworded so that they have none.
+questions on those held back are asked blind, and where they have an answer once more, reworded so that they have none;
+besides, the questions of written_questions.jsonl that were held back, half of which have no answer.
 How well the answers do on other sets: `scripts/evaluate.py open`.
 """
 
@@ -20,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from reader_data import Question, read_sets, twist
+from reader_data import Question, read_sets, twist, with_written
 
 from pincite.index import Index
 from pincite.qa.features import ask_words
@@ -92,6 +93,19 @@ def ask(index: Index, model: SpanModel, question: Question, answers: tuple[str, 
     labels = np.where(right & is_gold, 1, np.where(right, -1, 0))
     rows = np.array(ranking, np.float64).reshape(-1, 3)
     return Asked(question, answers, is_absent, features, labels, right, rows)
+
+
+def held_back_written(contexts: list[str], questions: list[Question]) -> list[Question]:
+    """Return the written questions that were held back, as questions about the contexts that `read_sets` returned."""
+    every, asked = with_written(contexts, questions)
+    found = []
+    for question in asked[len(questions) :]:
+        if question.is_held_back:
+            paragraph = every[question.context]
+            context, at = next((i, text.find(paragraph)) for i, text in enumerate(contexts) if paragraph in text)
+            answers = tuple((at + start, at + end) for start, end in question.answers)
+            found.append(replace(question, context=context, answers=answers))
+    return found
 
 
 def fit_ranking(asked: Sequence[Asked]) -> dict[str, Any]:
@@ -201,6 +215,7 @@ def main() -> None:
         if question.is_held_back and question.answers and question.set in SETS:
             by_set.setdefault(question.set, []).append(question)
     asked_of = [one for name, found in by_set.items() for one in draw.sample(found, min(SETS[name], len(found)))]
+    asked_of += held_back_written(contexts, questions)
     draw.shuffle(asked_of)
     arguments.work.mkdir(parents=True, exist_ok=True)
     corpus = arguments.work / "corpus.jsonl"
@@ -211,8 +226,9 @@ def main() -> None:
     asked = []
     for one in asked_of:
         answers = tuple(contexts[one.context][a:b] for a, b in one.answers)
-        asked.append(ask(index, model, one, answers, one.context in absent))
-        if one.context not in absent and (change := twist(one.text, [contexts[one.context]], draw)) is not None:
+        is_absent = one.context in absent or not answers
+        asked.append(ask(index, model, one, answers, is_absent))
+        if not is_absent and (change := twist(one.text, [contexts[one.context]], draw)) is not None:
             asked.append(ask(index, model, replace(one, text=change.question), answers, True))
     weights, bias = fit_spans(asked)
     slope, offset, chance, right = calibrate(asked)

@@ -1,4 +1,4 @@
-"""Questions written for pincite about paragraphs of the training sets, half of them without an answer there.
+"""Questions that a language model wrote for pincite about paragraphs of the training sets, half of them unanswerable.
 
 What the sets have of questions without an answer is about something else, or is a question with a word exchanged;
 SQuAD 2.0's are asked by people who look for a question that sounds answered and is not (Rajpurkar, Jia & Liang 2018,

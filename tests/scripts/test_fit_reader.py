@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fit_reader import Asked, ask, best, calibrate, fit_ranking, fit_spans, logistic, summary
+import reader_data
+from fit_reader import Asked, ask, best, calibrate, fit_ranking, fit_spans, held_back_written, logistic, summary
 from reader_data import Question
 
 from pincite.index import Index
@@ -42,6 +43,19 @@ def test_only_the_answer_in_its_own_context_is_surely_right(index: Index) -> Non
 def test_nothing_is_right_where_nothing_answers(index: Index) -> None:
     one = asked_of(index, is_absent=True)
     assert len(one.labels) and not one.labels.any() and not one.is_right.any()
+
+
+def test_written_questions_are_asked_about_the_context_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "Rain fell for a week. The bridge was built by Ann Kerr."
+    paragraph = text[text.index("The bridge") :]
+    written = [(paragraph, [("Who built the bridge?", ((24, 32),)), ("Who paid for the bridge?", ())])]
+    monkeypatch.setattr(reader_data, "read_written", lambda contexts: written)
+    monkeypatch.setattr(reader_data, "HELD_BACK", 1.0)
+    answered, unanswered = held_back_written([*TEXTS, text], [])
+    assert answered.context == unanswered.context == 3
+    assert [text[start:end] for start, end in answered.answers] == ["Ann Kerr"] and unanswered.answers == ()
+    monkeypatch.setattr(reader_data, "HELD_BACK", 0.0)
+    assert held_back_written([*TEXTS, text], []) == [], "the reader learned from these"
 
 
 def test_logistic_finds_what_the_labels_were_drawn_from() -> None:

@@ -23,7 +23,7 @@ from pincite.qa.metrics import normalize_answer
 
 Paragraph = tuple[str, dict[str, list[str]]]  # a text, and the answers to each question about it
 
-LONG_SET, SHORT_SET = "nq_oracle-dev", "squadshifts-reddit"  # of both every question is drawn
+LONG_SET, SHORT_SET = "nq_oracle-dev", "squadshifts-reddit"
 TOWNS = [
     "Aldrin",
     "Brevik",
@@ -71,6 +71,12 @@ def write_set(path: Path, paragraphs: Sequence[Paragraph]) -> None:
         ]
         content.append({"context": text, "qas": qas})
     path.write_text(json.dumps({"data": [{"paragraphs": content}]}), encoding="utf-8")
+
+
+@pytest.fixture(autouse=True)
+def every_question_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (LONG_SET, SHORT_SET):
+        monkeypatch.setitem(reader_data.SETS, name, 1.0)
 
 
 @pytest.fixture(scope="module")
