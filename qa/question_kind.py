@@ -55,12 +55,16 @@ _ENDS_KIND = re.compile(
     re.IGNORECASE,
 )
 _PLURAL = re.compile(r"[^siu'’]s$", re.IGNORECASE)
+# What looks like a plural before one of these is a verb: "which firm makes the pumps".
+_OBJECT = re.compile(
+    r"(?:the|an?|this|that|these|those|my|your|his|her|its|our|their|it|him|them|us|me|you)", re.IGNORECASE
+)
 
 
 def asks_for_one(question: str) -> bool:
     """Return whether a question asks for a number, or for one thing of a kind that it names; in English.
 
-    "Which firm makes it" is taken to ask for several, as "which oil firms" does.
+    "Which firm makes pumps" is taken to ask for several, as "which oil firms" does.
 
     >>> asks_for_one("Which firm made it?"), asks_for_one("Which firms made it?"), asks_for_one("Who made it?")
     (True, False, False)
@@ -70,6 +74,9 @@ def asks_for_one(question: str) -> bool:
     if _SEVERAL.search(question) or not (named := _NAMED_KIND.search(question)):
         return False
     kind = list(takewhile(lambda word: not _ENDS_KIND.fullmatch(word), named[1].split()))
+    verbs = [n for n in range(1, len(kind) - 1) if _PLURAL.search(kind[n]) and _OBJECT.fullmatch(kind[n + 1])]
+    if verbs:
+        del kind[verbs[0] :]
     return bool(kind) and not any(map(_PLURAL.search, kind))
 
 

@@ -30,6 +30,10 @@ def test_is_yes_no(question: str, expected: bool) -> None:
     [
         ("Which company agreed to end the case?", True),
         ("In which other country is French taught?", True),
+        ("Which firm makes the pumps?", True),
+        ("Which bank owns it?", True),
+        ("Which oil firms make the pumps?", False),
+        ("Which firms own it?", False),
         ("How many minors does it grant?", True),
         ("What kind of engine drove it?", True),
         ("Which companies agreed?", False),
