@@ -35,18 +35,18 @@ Ids = NDArray[np.int64]
 # Set -> how often a question with an answer is drawn in an epoch. wikiqa's answers are whole sentences, subjqa's
 # questions name no subject and policyqa's are the same for every paragraph: of these mostly the unanswerable count.
 SETS = {
-    "squadshifts-amazon": 0.3,
-    "squadshifts-reddit": 0.3,
-    "qamr-dev": 0.12,
-    "qamr-test": 0.12,
-    "nq_oracle-dev": 0.5,
-    "qed_nq-dev": 0.5,
-    "fairytaleqa-train": 0.2,
-    "realtimeqa-evidence-2022-2023": 0.5,
-    "trecqa-train": 0.5,
-    "covidqa-200423": 0.3,
-    "timeqa-easy": 0.4,
-    "policyqa-dev": 0.1,
+    "squadshifts-amazon": 0.15,
+    "squadshifts-reddit": 0.15,
+    "qamr-dev": 0.06,
+    "qamr-test": 0.06,
+    "nq_oracle-dev": 0.4,
+    "qed_nq-dev": 0.4,
+    "fairytaleqa-train": 0.1,
+    "realtimeqa-evidence-2022-2023": 0.4,
+    "trecqa-train": 0.3,
+    "covidqa-200423": 0.2,
+    "timeqa-easy": 0.2,
+    "policyqa-dev": 0.05,
     "subjqa-train": 0.05,
     "wikiqa-train": 0.0,
 }
@@ -54,6 +54,7 @@ WRITTEN = "written"  # the name of the questions of written_questions.jsonl; all
 UNANSWERABLE = 0.05  # how often another question without an answer is drawn in an epoch
 TWISTED = 0.25  # how often it is tried to exchange a word in both question and window
 NEGATIVE = 0.8  # how often a question with an answer is drawn once more, without
+NEGATIVE_WRITTEN = 0.25  # the same of the written ones, which have their counterparts without an answer
 TYPED = 0.35  # how often a question is put as people type it
 KINDS = (("mined", 0.25), ("cut", 0.15), ("twisted", 0.6))
 MINED_SETS = frozenset(SETS) - {"qamr-dev", "qamr-test", "policyqa-dev", "subjqa-train", "wikiqa-train"}
@@ -206,7 +207,7 @@ class Sampler:
             examples.append(
                 example or self._example(self._asked[i], question.context, draw.choice(question.answers), draw)
             )
-            if draw.random() < NEGATIVE:
+            if draw.random() < (NEGATIVE_WRITTEN if question.set == WRITTEN else NEGATIVE):
                 kind = draw.choices([name for name, _ in KINDS], [share for _, share in KINDS])[0]
                 if (negative := self._negative(kind, i, draw)) is not None:
                     examples.append(negative)

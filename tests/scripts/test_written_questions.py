@@ -73,7 +73,7 @@ def test_nothing_written_about_a_text_held_back_is_learned(monkeypatch: pytest.M
 
 def test_all_written_questions_are_drawn_in_every_epoch(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
     contexts, questions = with_file(monkeypatch, file, is_held_back=False)
-    monkeypatch.setattr(reader_data, "NEGATIVE", 0.0)
+    monkeypatch.setattr(reader_data, "NEGATIVE_WRITTEN", 0.0)
     monkeypatch.setattr(reader_data, "TWISTED", 0.0)
     tokenizer = Tokenizer.from_file(str(find_model().path / "tokenizer.json"))
     tokenizer.no_truncation()
