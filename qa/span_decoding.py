@@ -112,7 +112,8 @@ def _whole_list(
         if a <= start and end <= b and b - a > longest[1] - longest[0]:
             before, after = text[a:start], text[end:b]
             is_whole = (not before or _LIST_BEFORE.search(before)) and (not after or _LIST_AFTER.match(after))
-            is_list = (is_whole and _NAMES.match(text, a, b)) or (not before and _WHOSE_NAMES.match(after))
+            is_names = _NAMES.match(text, a, b) or _PEOPLE.match(text, a, b)
+            is_list = (is_whole and is_names) or (not before and _WHOSE_NAMES.match(after))
             if is_list and not any(map(is_asked, _BETWEEN.split(f"{before},{after}"))):
                 longest = a, b
     return longest
@@ -120,24 +121,31 @@ def _whole_list(
 
 _BETWEEN = re.compile(r"[,;]|\band\b|\bor\b")
 _LIST_BEFORE = re.compile(r"(?:[,;]|\band|\bor)\s+(?:the\s+)?$")
-_NAME = r"(?:the )?[A-Z0-9][\w.&'’-]*(?: (?:of |the |and )?[\w.&'’-]+){0,3}"
-_NAMES = re.compile(rf"{_NAME}(?:, {_NAME})*,? (?:and|or) {_NAME}$")
+_ROLE = r"(?:\s\([^()]{1,60}\))?"
+_NAME = rf"(?:the\s)?[A-Z0-9][\w.&'’-]*(?:\s(?:of\s|the\s|and\s)?[\w.&'’-]+){{0,3}}{_ROLE}"
+_NAMES = re.compile(rf"{_NAME}(?:,\s+{_NAME})*,?\s(?:and|or)\s+{_NAME}$")
 _WHOSE_NAMES = re.compile(
-    rf"(?:,? (?:and|or) [\w-]+)? (?:from|of|at|by|for|such as) {_NAME}(?:, {_NAME}){{2,}},? (?:and|or) {_NAME}$"
+    rf"(?:,?\s(?:and|or)\s[\w-]+)?\s(?:from|of|at|by|for|such\sas)\s{_NAME}(?:,\s+{_NAME}){{2,}},?\s(?:and|or)\s+{_NAME}$"
 )
-_LIST_AFTER = re.compile(r"\s*(?:[,;]|and\b|or\b)\s*\w")
+_PERSON = rf"[A-Z][\w.'’-]*(?:\s(?:[a-z]{{2,3}}\s)?[A-Z][\w.'’-]*){{1,3}}{_ROLE}"
+_PEOPLE = re.compile(rf"{_PERSON}(?:[,;]\s+{_PERSON}){{2,}}$")  # as in minutes, without an "and"
+_LIST_AFTER = re.compile(rf"{_ROLE}\s*(?:[,;]|and\b|or\b)\s*\w")
 
 
 # --- clean bounds ------------------------------------------------------------------------------------------------
 
 _EDGE_LEFT = re.compile(r"(?:[\s,;:!?)\]}…–—*_>]|[-.](?!\d))+")
 _EDGE_RIGHT = re.compile(r"[\s,;:!?(\[{…–—*_<-]+$")
+_ADDRESS = re.compile(r"\b[\w.+-]+@\w[\w-]*(?:\.[\w-]+)+\b|\b(?:https?://|www\.)[^\s<>()\[\]\"'“”]+[\w/]")
+_ADDRESS_LENGTH = 200
 _ABBREVIATED = re.compile(r"(?:\b[^\W\d_]\.|\b(?:Inc|Corp|Ltd|Co|Jr|Sr|St|No|Bros|etc|Dr|Mr|Mrs|Ms|Mt|vs|approx)\.)$")
 _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ("“", "”"), ("«", "»"), ("„", "“"))
 
 
 def clean_bounds(text: str, start: int, end: int) -> Span:
     """Return the span widened to whole words and trimmed of white space, of punctuation and of half a pair of marks.
+
+    A part of an e-mail or web address is widened to the whole of it.
 
     >>> text = 'It was “built by Ann (née Roe)”, in 1987.'
     >>> [clean_bounds(text, *ends).of(text) for ends in ((8, 18), (17, 29), (34, 41))]
@@ -147,6 +155,9 @@ def clean_bounds(text: str, start: int, end: int) -> Span:
         start -= 1
     while start < end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
         end += 1
+    for address in _ADDRESS.finditer(text, max(0, start - _ADDRESS_LENGTH), end + _ADDRESS_LENGTH):
+        if address.start() <= start < end <= address.end():
+            return Span(*address.span())
     changed = True
     while changed and start < end:
         changed = False

@@ -81,15 +81,20 @@ def test_further_spans_do_not_overlap_better_ones_and_come_from_all_windows() ->
     ("text", "first", "last", "answer"),
     [
         ("The seats went to Meta, AMD and Google Cloud in May.", "Meta", "Cloud", "Meta, AMD and Google Cloud"),
+        ("The next two seats of the board went to Meta,\nAMD and Acer in May.", "Meta", "Acer", "Meta,\nAMD and Acer"),
+        ("Ann Roe (chair), Bob de Wit and Cy May met.", "Ann Roe", "May", "Ann Roe (chair), Bob de Wit and Cy May"),
+        ("Present: Ann Roe (chair), Bo Lee, Cy May.", "Ann Roe", "May", "Ann Roe (chair), Bo Lee, Cy May"),
+        ("He came to Bonn, Berlin, Rome.", "Bonn", "Rome", "Bonn"),
         ("He likes tea, milk and dark bread in May.", "tea", "bread", "tea"),
         ("Ann came, Bob and Cid left.", "Ann", "Cid", "Ann"),
     ],
 )
 def test_a_list_of_names_comes_out_whole(text: str, first: str, last: str, answer: str) -> None:
     words = re.findall(r"\w+|[^\w\s]", text)
-    a, b = words.index(first), words.index(last)
+    start, end, whole = (words.index(word) for word in (first.split()[0], first.split()[-1], last))
     none = dict.fromkeys(range(len(words)), -9.0)
-    ((span, margin),) = best_spans([window(text, none | {a: 5.0}, none | {a: 5.0, b: 3.0})], text, outline(text))
+    read = [window(text, none | {start: 5.0}, none | {end: 5.0, whole: 3.0})]
+    ((span, margin),) = best_spans(read, text, outline(text))
     assert (span.of(text), margin) == (answer, 10.0)
 
 
@@ -124,6 +129,9 @@ def test_text_without_tokens_has_no_span() -> None:
         ('said "yes, we can" twice', '"yes, we can', "yes, we can"),
         ('said "yes" twice', '"yes"', '"yes"'),
         ("**Ann Roe** won", "**Ann Roe**", "Ann Roe"),
+        ("write to jobs@loom.example.", "loom", "jobs@loom.example"),
+        ("see https://loom.example/a-b, page 2", "loom", "https://loom.example/a-b"),
+        ("jobs@loom.example or by post", "loom.example or", "loom.example or"),
         ("Ann's dog", "Ann's", "Ann's"),
         ("the dogs' owner", "the dogs'", "the dogs"),
         ("...", "...", ""),
