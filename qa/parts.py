@@ -6,16 +6,17 @@ question a part tells beforehand whether it is worth reading.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from pincite.index import Span
 from pincite.index.sentences import Outline, outline
+from pincite.index.terms import analyze
 from pincite.qa.features import Asked, Sentence, covered, sentences_of
 from pincite.qa.retriever import Hit
 from pincite.qa.span_model import SpanModel, Window
 
-__all__ = ["Part", "parts_of", "read_parts", "read_texts"]
+__all__ = ["TITLE_WORDS", "Part", "parts_of", "read_parts", "read_texts"]
 
 PART = 3
 """Sentences of a part. The model, trained on short texts, is too ready to find nothing in a long one: by parts it is
@@ -24,6 +25,10 @@ right as often, and tells better where there is no answer."""
 WORDS = 0.4
 """What all of the question's words in a part are worth beside the score of its passage. From 0.2 to 0.8 it was the same
 on SQuAD and cmu_qad."""
+
+TITLE_WORDS = 5
+"""A title of at most so many words names what its article is about, which the text then calls "it" or "the town". A
+longer one is a headline: read before the text it draws the answer to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Part:
         sentences: all sentences of that passage.
         span: which characters of the text of the passage are the part.
         promise: how likely it is worth reading; compares within one question.
+        title: what is read before it but can't be the answer; empty if the part says itself what it is about.
     """
 
     hit: Hit
@@ -45,6 +51,7 @@ class Part:
     sentences: Sequence[Sentence]
     span: Span
     promise: float
+    title: str
 
 
 def parts_of(asked: Asked, hits: Sequence[Hit]) -> list[Part]:
@@ -61,14 +68,16 @@ def parts_of(asked: Asked, hits: Sequence[Hit]) -> list[Part]:
         sentences = sentences_of(hit, layout)
         for span in _spans(text, layout):
             inside = [one.terms for one in sentences if span.start <= one.span.start - begin < span.end]
-            promise = hit.score + WORDS * covered(asked.idf, frozenset().union(*inside))
-            parts.append(Part(hit, rank, layout, sentences, span, promise))
+            terms = frozenset[str]().union(*inside)
+            promise = hit.score + WORDS * covered(asked.idf, terms)
+            parts.append(Part(hit, rank, layout, sentences, span, promise, _title_of(hit, asked.idf.keys() - terms)))
     return sorted(parts, key=lambda part: -part.promise)
 
 
 def read_parts(model: SpanModel, question: str, parts: Sequence[Part]) -> list[list[Window]]:
     """Return what the model says of each part; offsets count characters of the text of its passage."""
-    return _read(model, question, [(part.hit.passage.text, part.span) for part in parts])
+    places = [(part.hit.passage.text, part.span) for part in parts]
+    return _read(model, question, places, [part.title for part in parts])
 
 
 def read_texts(model: SpanModel, question: str, texts: Sequence[str], layouts: Sequence[Outline]) -> list[list[Window]]:
@@ -82,10 +91,16 @@ def read_texts(model: SpanModel, question: str, texts: Sequence[str], layouts: S
     """
     places = [(n, span) for n, (text, own) in enumerate(zip(texts, layouts, strict=True)) for span in _spans(text, own)]
     found: list[list[Window]] = [[] for _ in texts]
-    read = _read(model, question, [(texts[number], span) for number, span in places])
+    read = _read(model, question, [(texts[number], span) for number, span in places], [""] * len(places))
     for (number, _), windows in zip(places, read, strict=True):
         found[number] += [replace(window, text=number) for window in windows]
     return found
+
+
+def _title_of(hit: Hit, lacking: Set[str]) -> str:
+    """Return the title of a hit if it is a short one with a term that a part of the hit lacks; else an empty string."""
+    words = hit.title.split()
+    return " ".join(words) if len(words) <= TITLE_WORDS and not lacking.isdisjoint(analyze(hit.title)) else ""
 
 
 def _spans(text: str, layout: Outline) -> list[Span]:
@@ -97,9 +112,16 @@ def _spans(text: str, layout: Outline) -> list[Span]:
     return [Span(starts[first], ends[min(first + PART, len(ends)) - 1]) for first in firsts]
 
 
-def _read(model: SpanModel, question: str, places: Sequence[tuple[str, Span]]) -> list[list[Window]]:
-    """Return what the model says of spans of texts, with offsets in the texts."""
+def _read(
+    model: SpanModel, question: str, places: Sequence[tuple[str, Span]], titles: Sequence[str]
+) -> list[list[Window]]:
+    """Return what the model says of spans of texts, each read behind a title, with offsets in the texts."""
+    before = [title and f"{title}. " for title in titles]
+    texts = [front + span.of(text) for front, (text, span) in zip(before, places, strict=True)]
     found: list[list[Window]] = [[] for _ in places]
-    for window in model.read(question, [span.of(text) for text, span in places]):
-        found[window.text].append(replace(window, offsets=window.offsets + places[window.text][1].start))
+    for window in model.read(question, texts):
+        front, first = len(before[window.text]), places[window.text][1].start
+        own = window.offsets[:, 0] >= front
+        offsets = window.offsets[own] - front + first
+        found[window.text].append(replace(window, offsets=offsets, start=window.start[own], end=window.end[own]))
     return found

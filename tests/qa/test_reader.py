@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pincite.index import Index
+from pincite.index import Index, Passage, Span
 from pincite.index.sentences import outline
-from pincite.qa.features import ask_words
-from pincite.qa.parts import parts_of, read_texts
+from pincite.index.terms import analyze
+from pincite.qa.features import Asked, ask_words
+from pincite.qa.parts import parts_of, read_parts, read_texts
 from pincite.qa.reader import WEIGHTS, Reading, ScoredSpan, measure, reranked, score
 from pincite.qa.retriever import Hit, retrieve
 from pincite.qa.span_decoding import best_spans
+from pincite.qa.span_model import Window
 from tests.conftest import HashingEmbedder, KnowingReader
 
 
@@ -113,6 +116,37 @@ def test_parts_cover_every_word_and_offsets_are_those_of_the_text() -> None:
         assert all(window.text == number for window in windows)
     assert len(read[2]) == 5
     assert best_spans(read[2], texts[2], outline(texts[2]))[0][0].of(texts[2]) == "room 7"
+
+
+@pytest.mark.parametrize(
+    ("title", "question", "before"),
+    [
+        ("Tower Bridge", "When was Tower Bridge opened?", "Tower Bridge. "),
+        ("Tower\n Bridge", "When was the tower opened?", "Tower Bridge. "),
+        ("Tower Bridge", "When was the queen there?", ""),
+        ("The queen", "When was the queen there?", ""),
+        ("Tower Bridge reopened after a year", "When was Tower Bridge opened?", ""),
+    ],
+)
+def test_a_short_title_is_read_before_what_lacks_it_but_is_no_answer(title: str, question: str, before: str) -> None:
+    text = "The queen opened it in 1894."
+    hit = Hit(Passage("a", Span(7, 7 + len(text)), text), "a.txt", title, 1, 1.0, 1, 1)
+    read: list[str] = []
+
+    class Noting(KnowingReader):
+        def read(self, question: str, texts: Sequence[str]) -> list[Window]:
+            read.extend(texts)
+            return super().read(question, texts)
+
+    asked = Asked(dict.fromkeys(analyze(question), 1.0), is_yes_no=False)
+    [windows] = read_parts(Noting({question: "1894"}), question, parts_of(asked, [hit]))
+    assert read == [before + text]
+    assert [tuple(place) for place in windows[0].offsets] == [
+        match.span() for match in re.finditer(r"\w+|[^\w\s]", text)
+    ]
+    assert best_spans(windows, text, outline(text))[0][0].of(text) == "1894"
+    [windows] = read_parts(KnowingReader({question: "Bridge"}, width=4), question, parts_of(asked, [hit]))
+    assert all(window.start.max(initial=-35.0) < 0 for window in windows)
 
 
 def test_no_passages_no_spans(articles: Path, embedder: HashingEmbedder) -> None:
