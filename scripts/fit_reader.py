@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from reader_data import Question, read_sets, twist, with_written
+from reader_data import Question, read_sets, with_written
+from reworded import reworded
 
 from pincite.index import Index
 from pincite.qa.features import ask_words
@@ -228,7 +229,7 @@ def main() -> None:
         answers = tuple(contexts[one.context][a:b] for a, b in one.answers)
         is_absent = one.context in absent or not answers
         asked.append(ask(index, model, one, answers, is_absent))
-        if not is_absent and (change := twist(one.text, [contexts[one.context]], draw)) is not None:
+        if not is_absent and (change := reworded(one.text, [contexts[one.context]], draw)) is not None:
             asked.append(ask(index, model, replace(one, text=change.question), answers, True))
     weights, bias = fit_spans(asked)
     slope, offset, chance, right = calibrate(asked)

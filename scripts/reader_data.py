@@ -2,10 +2,8 @@
 
 Every question is drawn once an epoch with a window of its own paragraph, and part of the time once more where there is
 no answer to it: with a passage that pincite's own retriever took for the right one (mined), with its paragraph less
-the sentences that hold the answer (cut), or reworded so that the paragraph no longer answers it (twisted; three of the
-ways in which SQuAD 2.0's unanswerable questions were made: another entity or number, an antonym, a negation;
-Rajpurkar, Jia & Liang 2018, table 1). What is drawn depends on the seed and the epoch alone. Part of the questions can
-be put as people type them, in haste or with much around them.
+the sentences that hold the answer (cut), or with a word exchanged (twisted; `reworded.py`). What is drawn depends on
+the seed and the epoch alone. Part of the questions can be put as people type them, in haste or with much around them.
 """
 
 from __future__ import annotations
@@ -21,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from as_typed import as_typed
 from numpy.typing import NDArray
+from reworded import reworded
 from tokenizers import Tokenizer
 from written_questions import read_written
 
@@ -175,7 +174,7 @@ class Sampler:
         seed: int,
     ) -> None:
         self.contexts, self.questions, self.mined, self.seed = contexts, questions, mined, seed
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._cls, self._sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
         encodings = tokenizer.encode_batch(list(contexts), add_special_tokens=False)
         self._ids = [np.array(one.ids, np.int64) for one in encodings]
@@ -227,7 +226,7 @@ class Sampler:
 
     def _typed(self, example: Example, draw: random.Random) -> Example:
         front = int(np.flatnonzero(example.types)[0])  # [CLS] question [SEP] come before it
-        asked = self._encoded(as_typed(self._tokenizer.decode(example.ids[1 : front - 1].tolist()), draw))[:64]
+        asked = self._encoded(as_typed(self.tokenizer.decode(example.ids[1 : front - 1].tolist()), draw))[:64]
         moved = len(asked) + 2 - front
         own = self._joined(asked, example.ids[front:-1], -1, -1)
         start, end = (at + moved if at else 0 for at in (example.start, example.end))
@@ -261,7 +260,7 @@ class Sampler:
         question = self.questions[i]
         others = self._in_set[question.set]
         pool = [self.contexts[question.context], *(self.questions[draw.choice(others)].text for _ in range(8))]
-        if (change := twist(question.text, pool, draw)) is None:
+        if (change := reworded(question.text, pool, draw)) is None:
             return None
         first, last, start, end = self._window(question.context, draw.choice(question.answers), draw)
         window, offsets = self._ids[question.context][first:last], self._offsets[question.context][first:last]
@@ -290,7 +289,7 @@ class Sampler:
         return self._placed(asked, question.context, window, start, end, draw)
 
     def _encoded(self, text: str) -> Ids:
-        return np.array(self._tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
+        return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids, np.int64)
 
     def _cut(self, i: int, draw: random.Random) -> Example | None:
         """Return an example without the sentences that have the answer's words; None if little is left."""
@@ -383,73 +382,6 @@ _SENTENCE_END = re.compile(r"[.!?][\"')\]]*\s+")
 def _begins(text: str, offset: int) -> bool:
     """Return whether a sentence is likely to begin at `offset`."""
     return offset == 0 or re.search(r"[.!?][\"')\]]*\s+$", text[max(0, offset - 6) : offset]) is not None
-
-
-# --- questions that are no longer answered ---------------------------------------------------------------------
-
-_OPPOSITES = [
-    ("first", "last"), ("before", "after"), ("more", "less"), ("most", "least"), ("largest", "smallest"),
-    ("biggest", "smallest"), ("highest", "lowest"), ("oldest", "youngest"), ("earliest", "latest"), ("best", "worst"),
-    ("north", "south"), ("east", "west"), ("northern", "southern"), ("eastern", "western"), ("increase", "decrease"),
-    ("increased", "decreased"), ("win", "lose"), ("won", "lost"), ("male", "female"), ("men", "women"),
-    ("good", "bad"), ("better", "worse"), ("old", "new"), ("start", "end"), ("started", "ended"),
-    ("begin", "finish"), ("began", "finished"), ("open", "closed"), ("opened", "closed"), ("buy", "sell"),
-    ("bought", "sold"), ("father", "mother"), ("son", "daughter"), ("brother", "sister"), ("husband", "wife"),
-    ("king", "queen"), ("major", "minor"), ("longest", "shortest"), ("long", "short"), ("large", "small"),
-    ("high", "low"), ("fast", "slow"), ("inside", "outside"), ("allowed", "forbidden"),
-    ("easy", "difficult"), ("hot", "cold"), ("early", "late"), ("majority", "minority"),
-    ("always", "never"), ("same", "different"), ("true", "false"),
-    ("arrived", "left"), ("accept", "refuse"), ("accepted", "refused"), ("public", "private"),
-    ("direct", "indirect"), ("possible", "impossible"), ("known", "unknown"), ("love", "hate"),
-]  # fmt: skip
-_OPPOSITE = {a: b for pair in _OPPOSITES for a, b in (pair, pair[::-1])}
-_AUXILIARY = re.compile(r"\b(is|are|was|were|did|does|do|has|have|had|could|would|should)\b", re.IGNORECASE)
-_NUMBER = re.compile(r"\b\d[\d,.]*\d\b|\b\d\b")
-_NAME = re.compile(r"(?<=[a-z,] )(?!I\b)(?:[A-Z][\w'’&-]*)(?: (?:of |the |de )?[A-Z][\w'’&-]*)*")
-_WORD = re.compile(r"[A-Za-z]+")
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A question reworded; `old` was exchanged for `new` in it. `old` is empty if something was only added."""
-
-    question: str
-    old: str
-    new: str
-
-
-def twist(question: str, pool: Sequence[str], draw: random.Random) -> Change | None:
-    """Return the question reworded so that what answered it no longer does; None if no way is found.
-
-    Args:
-        question: as asked.
-        pool: texts from which another name or number is taken.
-        draw: decides.
-
-    >>> twist("Who was the first mayor?", [], random.Random(1))
-    Change(question='Who was the last mayor?', old='first', new='last')
-    """
-    ways = []
-    for pattern in (_NAME, _NUMBER):
-        found = list(pattern.finditer(question))
-        if found:
-            match = draw.choice(found)
-            known = question.lower()
-            others = [m.group() for text in pool for m in pattern.finditer(text) if m.group().lower() not in known]
-            if others:
-                ways.append((match, draw.choice(others)))
-    opposites = [match for match in _WORD.finditer(question) if match.group().lower() in _OPPOSITE]
-    if opposites:
-        match = draw.choice(opposites)
-        ways.append((match, _OPPOSITE[match.group().lower()]))
-    if ways:
-        match, new = draw.choice(ways)
-        return Change(question[: match.start()] + new + question[match.end() :], match.group(), new)
-    auxiliaries = list(_AUXILIARY.finditer(question))
-    if auxiliaries and "n't" not in question and draw.random() < 0.5:
-        match = draw.choice(auxiliaries)
-        return Change(f"{question[: match.end()]}n't{question[match.end() :]}", "", "")
-    return None
 
 
 def batches(examples: Sequence[Example], tokens: int, draw: random.Random) -> list[list[Example]]:

@@ -9,13 +9,12 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import ModuleType
 
 import as_typed
 import numpy as np
 import pytest
 import reader_data
-from reader_data import SHORT, WINDOW, Change, Example, Question, Sampler, batches, mine, padded, read_sets, twist
+from reader_data import SHORT, WINDOW, Example, Question, Sampler, batches, mine, padded, read_sets
 from tokenizers import Tokenizer
 
 from pincite.index.model_folder import find_model
@@ -122,13 +121,13 @@ class Shown:
 def show(sampler: Sampler, example: Example) -> Shown:
     front = int((example.types == 0).sum())
     parts = (slice(1, front - 1), slice(front, -1), slice(example.start, example.end + 1))
-    question, window, answer = (sampler._tokenizer.decode(example.ids[part].tolist()) for part in parts)
+    question, window, answer = (sampler.tokenizer.decode(example.ids[part].tolist()) for part in parts)
     return Shown(question, window, answer if example.start else None)
 
 
 def plain(sampler: Sampler, text: str) -> str:
     """A text as the tokenizer gives it back."""
-    return str(sampler._tokenizer.decode(sampler._tokenizer.encode(text, add_special_tokens=False).ids))
+    return str(sampler.tokenizer.decode(sampler.tokenizer.encode(text, add_special_tokens=False).ids))
 
 
 def drawn(sampler: Sampler, epoch: int = 0) -> Iterator[tuple[Question, set[str], Shown, Shown | None]]:
@@ -291,30 +290,6 @@ def test_a_short_text_mostly_stands_among_others(sampler: Sampler, monkeypatch: 
     assert all(example.answer is not None and example.answer in example.window for example in among)
 
 
-@pytest.mark.parametrize(
-    ("question", "pool", "olds"),
-    [
-        (
-            "When did the mayor of Corvo retire?",
-            ["He met the Duke of Lund and the mayor of Corvo."],
-            {"Corvo": "Duke of Lund"},
-        ),
-        ("Which house was sold in 1987?", ["In 1987 or 1990."], {"1987": "1990", "sold": "bought"}),
-        ("Who lost the Battle of Lund?", [], {"lost": "won"}),
-    ],
-)
-def test_a_twist_says_what_it_exchanged(question: str, pool: list[str], olds: dict[str, str]) -> None:
-    changes = [twist(question, pool, random.Random(n)) for n in range(30)]
-    assert set(changes) == {Change(question.replace(old, new), old, new) for old, new in olds.items()}
-
-
-def test_a_question_without_anything_to_exchange_is_denied_or_left() -> None:
-    changes = {twist("Where was it found?", ["Lund, 1987"], random.Random(n)) for n in range(30)}
-    assert changes == {None, Change("Where wasn't it found?", "", "")}
-    for question in ("Why so?", "", "Why wasn't it found?"):
-        assert {twist(question, ["Lund, 1987"], random.Random(n)) for n in range(30)} == {None}
-
-
 def test_batches_hold_every_example_once_in_few_widths(sampler: Sampler) -> None:
     examples = sampler.epoch(0)
     found = batches(examples, 2048, random.Random(1))
@@ -367,7 +342,6 @@ def test_a_telegram_keeps_what_denies() -> None:
     assert len(telegrams) > 20 and all("no bridge" in one for one in telegrams)
 
 
-@pytest.mark.parametrize("module", [reader_data, as_typed])
-def test_examples_in_docstrings_are_true(module: ModuleType) -> None:
-    found = doctest.testmod(module)
+def test_the_examples_in_the_docstrings_hold() -> None:
+    found = doctest.testmod(as_typed)
     assert found.attempted and not found.failed
