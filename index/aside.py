@@ -23,10 +23,9 @@ def set_aside_if_damaged(folder: str, sources_named: bool) -> str | None:
         read_manifest(folder)
     except IndexNotFoundError:
         return None
-    except IndexFormatError as error:
+    except IndexFormatError:
         if not sources_named:
-            what = str(error).rpartition(". ")[0]
-            raise IndexFormatError(f"{what}. Its sources are lost with it; name them: pincite repair SOURCE") from error
+            raise
         with writer(folder):
             aside = _free_name(folder)
             with disk.explained(folder):

@@ -115,13 +115,21 @@ def read_manifest(folder: str) -> Manifest:
         raise PinciteError(f"Cannot read the index {folder}: {error.strerror}. Check its permissions.") from error
     if version is None and data is None:
         raise IndexNotFoundError(f"No index in {folder}. Build one: pincite index SOURCE")
-    if version is not None and version != _FORMAT_LINE % FORMAT:
-        _refuse_version(folder, version)
-    if data is None and not any(name.startswith("seg-") for name in os.listdir(folder)):
-        raise IndexNotFoundError(f"No index in {folder} yet, only the beginning of one. Build it: pincite index SOURCE")
-    if version is None or data is None:
-        raise damage(folder, f"{'FORMAT' if version is None else _MANIFEST} is missing")
-    return _parse(folder, data)
+    if version is not None and (other := _other_version(version)) not in (None, FORMAT):
+        raise IndexFormatError(
+            f"The index {folder} has format {other}, this pincite reads format {FORMAT}. "
+            f"Rebuild it: pincite index --rebuild SOURCE"
+        )
+    if data is None:
+        if version == _FORMAT_LINE % FORMAT and not any(name.startswith("seg-") for name in os.listdir(folder)):
+            raise IndexNotFoundError(
+                f"No index in {folder} yet, only the beginning of one. Build it: pincite index SOURCE"
+            )
+        raise damage(folder, f"{_MANIFEST} is missing", sources_lost=True)
+    manifest = _parse(folder, data)
+    if version != _FORMAT_LINE % FORMAT:
+        raise damage(folder, "FORMAT is missing" if version is None else "FORMAT is not what was written")
+    return manifest
 
 
 def _read(path: str) -> bytes | None:
@@ -157,16 +165,6 @@ def _other_version(line: bytes) -> int | None:
     return int(words[2]) if is_version else None
 
 
-def _refuse_version(folder: str, line: bytes) -> None:
-    version = _other_version(line)
-    if version is None:
-        raise damage(folder, "FORMAT is not what was written")
-    raise IndexFormatError(
-        f"The index {folder} has format {version}, this pincite reads format {FORMAT}. "
-        f"Rebuild it: pincite index --rebuild SOURCE"
-    )
-
-
 def _parse(folder: str, data: bytes) -> Manifest:
     try:
         body = json.loads(data)
@@ -179,15 +177,18 @@ def _parse(folder: str, data: bytes) -> Manifest:
             segments=tuple(SegmentEntry(**item) for item in body["segments"]),
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise damage(folder, f"{_MANIFEST} cannot be read") from error
+        raise damage(folder, f"{_MANIFEST} cannot be read", sources_lost=True) from error
     if checksum != _checksum(manifest):
-        raise damage(folder, f"{_MANIFEST} does not match its checksum")
+        raise damage(folder, f"{_MANIFEST} does not match its checksum", sources_lost=True)
     return manifest
 
 
-def damage(folder: str, what: str) -> IndexFormatError:
-    """Return the error to raise where an index is not what was written."""
-    return IndexFormatError(f"The index {folder} is damaged: {what}. Repair it: pincite repair")
+def damage(folder: str, what: str, *, sources_lost: bool = False) -> IndexFormatError:
+    """Return the error to raise where an index is not what was written; its sources are in the manifest only."""
+    remedy = "Its sources are lost with it; name them: pincite repair SOURCE"
+    return IndexFormatError(
+        f"The index {folder} is damaged: {what}. {remedy if sources_lost else 'Repair it: pincite repair'}"
+    )
 
 
 def _checksum(manifest: Manifest) -> int:

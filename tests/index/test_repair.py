@@ -110,6 +110,10 @@ def test_damaged_manifest_needs_the_sources_named_and_sets_the_index_aside(
 ) -> None:
     wanted = texts(index)
     damage(articles / ".pincite" / "manifest.json", 40)
+    for use in (Index.open, repair):
+        with pytest.raises(IndexFormatError, match=r"manifest\.json .*pincite repair SOURCE"):
+            use(articles / ".pincite")
+    damage(articles / ".pincite" / "FORMAT", 3)
     with pytest.raises(IndexFormatError, match="pincite repair SOURCE"):
         repair(articles / ".pincite", embedder=embedder)
     report = repair(articles / ".pincite", [articles], embedder=embedder)

@@ -199,7 +199,7 @@ def test_damaged_index_is_one_line(tmp_path: Path) -> None:
     manifest = tmp_path / ".pincite" / "manifest.json"
     manifest.write_text(manifest.read_text()[:-40])
     for command in (["ask", "x"], ["index"], ["status"], ["verify"], ["index", "a.txt"]):
-        one_error(pincite(*command, cwd=tmp_path), "damaged", "pincite repair")
+        one_error(pincite(*command, cwd=tmp_path), "damaged", "pincite repair SOURCE")
     assert pincite("index", "--rebuild", "a.txt", cwd=tmp_path).returncode == 0
     assert pincite("verify", cwd=tmp_path).returncode == 0
 
