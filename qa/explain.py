@@ -63,9 +63,9 @@ def explain(pipeline: Pipeline, question: str, hits: Sequence[Hit]) -> list[Expl
     spoken = [word for word in dict.fromkeys(surfaces(question)) if analyze(word)]
     shares = np.array([index.bm25(word, rows) for word in spoken]).reshape(-1, len(rows))
     retrieved = [replace(hit, score=float(score)) for hit, score in zip(hits, meaning + words, strict=True)]
-    best, asked = max(hit.score for hit in retrieved), ask_words(index, question)
+    asked = ask_words(index, question)
     spans: dict[int, ScoredSpan] = {}
-    for span in score(measure(asked, pipeline.reader, question, parts_of(asked, retrieved), best)):
+    for span in score(measure(asked, pipeline.reader, question, parts_of(asked, retrieved))):
         spans.setdefault(span.hit.row, span)
     return [
         Explanation(

@@ -21,6 +21,7 @@ __all__ = [
     "Sentence",
     "ask_words",
     "covered",
+    "only_asks",
     "sentence_around",
     "sentences_of",
 ]
@@ -36,13 +37,17 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of a hit; `span` is in the document, `around` the terms beside it, those of the title included."""
+    """A sentence of a hit; `span` is in the document, `around` the terms beside it, those of the title included.
+
+    Furniture is what states nothing: a heading, a byline, a date line, front matter or a question.
+    """
 
     span: Span
     text: str
     terms: frozenset[str]
     around: frozenset[str]
     is_furniture: bool
+    is_question: bool
 
 
 def ask_words(index: SearchIndex, question: str) -> Asked:
@@ -68,9 +73,10 @@ def sentences_of(hit: Hit, layout: Outline) -> list[Sentence]:
         before = terms[i - 1] if i else none
         after = terms[i + 1] if i + 1 < len(spans) and not is_heading[i + 1] else none
         is_front = front is not None and span.start < front.end()
-        is_furniture = is_heading[i] or is_front or _FURNITURE.search(span.of(text)) is not None
-        place = Span(first + span.start, first + span.end)
-        found.append(Sentence(place, span.of(text), terms[i], title | heading | before | after, is_furniture))
+        is_question = _QUESTION.search(span.of(text)) is not None
+        is_furniture = is_question or is_heading[i] or is_front or _FURNITURE.match(span.of(text)) is not None
+        place, around = Span(first + span.start, first + span.end), title | heading | before | after
+        found.append(Sentence(place, span.of(text), terms[i], around, is_furniture, is_question))
     return found
 
 
@@ -89,14 +95,22 @@ def sentence_around(sentences: Sequence[Sentence], place: Span, hit: Hit) -> Sen
     first = hit.passage.span.start
     text = hit.passage.text[whole.start - first : whole.end - first]
     terms, around = (frozenset().union(*sets) for sets in zip(*((s.terms, s.around) for s in touched), strict=True))
-    return Sentence(whole, text, terms, around, all(one.is_furniture for one in touched))
+    is_furniture, is_question = all(one.is_furniture for one in touched), all(one.is_question for one in touched)
+    return Sentence(whole, text, terms, around, is_furniture, is_question)
 
 
-# What stands in an article but is no statement of it: a byline, a date line, a question. Front matter, headings too.
+def only_asks(sentences: Sequence[Sentence]) -> bool:
+    """Return whether a passage is a list of questions, such as an interview guide, and not questions with answers."""
+    asked = sum(one.is_question for one in sentences)
+    stated = sum(not one.is_furniture for one in sentences)
+    return asked > 2 * stated
+
+
+_QUESTION = re.compile(r"[?？؟][\W_]{0,20}+$")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _FURNITURE = re.compile(
-    rf"[?？؟][\W_]{{0,20}}+$|\A\W*+by[ :]\s*+\S[^.!?]{{1,80}}$|"
-    rf"\A\W*+(?:published|updated|posted)?\W*+(?:[a-z]{{3,9}},?\s+)?"
+    rf"\W*+by[ :]\s*+\S[^.!?]{{1,80}}$|"
+    rf"\W*+(?:published|updated|posted)?\W*+(?:[a-z]{{3,9}},?\s+)?"
     rf"(?:\d{{4}}-\d\d?-\d\d?|\d\d?[./]\d\d?[./]\d{{2,4}}|\d\d?\.?\s+{_MONTH},?\s+\d{{4}}|{_MONTH}\s+\d\d?,?\s+\d{{4}})"
     r"\b[^a-z]{0,30}$",
     re.IGNORECASE,

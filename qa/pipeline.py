@@ -194,7 +194,7 @@ class Pipeline:
     def _read(self, question: str, hits: Sequence[Hit], read_all: bool) -> tuple[list[Hit], list[ScoredSpan]]:
         """Return the hits as the reader orders them, and what it finds in them."""
         asked = ask_words(self.index, question)
-        read = partial(measure, asked, self.reader, question, best=max((hit.score for hit in hits), default=0.0))
+        read = partial(measure, asked, self.reader, question)
         parts = parts_of(asked, hits)
         first, others = (
             (parts, []) if read_all else (parts[:_FIRST], parts[_FIRST : max(_LEAST, round(_PER_PASSAGE * len(hits)))])

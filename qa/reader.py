@@ -45,7 +45,7 @@ WEIGHTS: Mapping[str, float] = {
     "margin": 0.354,  # of the span over "no answer", in logits
     "covered": -0.402,  # share of the question's terms, weighted by idf, that are in the sentence
     "covered_around": 0.407,  # the same, with the sentences beside it, its heading and the title
-    "behind": 14.73,  # score of the passage less that of the best passage
+    "behind": 14.73,  # score of the passage less that of the best passage that is no list of questions
     "furniture": -1.5,  # 1 if the sentence is a heading, a byline, a date line, front matter or a question
 }
 BIAS = -1.537
@@ -78,7 +78,7 @@ class Reading:
     features: Mapping[str, float]
 
 
-def measure(asked: Asked, model: SpanModel, question: str, parts: Sequence[Part], best: float) -> list[Reading]:
+def measure(asked: Asked, model: SpanModel, question: str, parts: Sequence[Part]) -> list[Reading]:
     """Return the best spans of the parts of each passage with their features, those of the best passage first.
 
     Args:
@@ -86,7 +86,6 @@ def measure(asked: Asked, model: SpanModel, question: str, parts: Sequence[Part]
         model: reads them.
         question: as asked.
         parts: of passages.
-        best: score of the best passage, whether a part of it is among `parts` or not.
     """
     parts = sorted(parts, key=lambda part: (part.rank, part.span))
     read = zip(parts, read_parts(model, question, parts), strict=True)
@@ -95,7 +94,7 @@ def measure(asked: Asked, model: SpanModel, question: str, parts: Sequence[Part]
         pairs = list(several)
         one, windows = pairs[0][0], [window for _, found in pairs for window in found]
         spans = best_spans(windows, one.hit.passage.text, one.layout, SPANS, question=question)
-        found += [_reading(asked, one.hit, one.sentences, span, margin, one.hit.score - best) for span, margin in spans]
+        found += [_reading(asked, one.hit, one.sentences, span, margin, one.behind) for span, margin in spans]
     return found
 
 

@@ -76,7 +76,7 @@ def ask(index: Index, model: SpanModel, question: Question, answers: tuple[str, 
     vector = index.embedder.embed_query(question.text)
     hits = retrieve(index, question.text, vector, RERANKED)
     words = ask_words(index, question.text)
-    readings = measure(words, model, question.text, parts_of(words, hits), hits[0].score) if hits else []
+    readings = measure(words, model, question.text, parts_of(words, hits))
     margins: dict[tuple[str, int], float] = {}
     for one in readings:
         key = (one.hit.path, one.hit.passage.span.start)

@@ -25,7 +25,7 @@ from tests.conftest import HashingEmbedder, KnowingReader
 
 def readings_of(index: Index, question: str, answer: str, hits: list[Hit]) -> list[Reading]:
     asked = ask_words(index, question)
-    return measure(asked, KnowingReader({question: answer}), question, parts_of(asked, hits), hits[0].score)
+    return measure(asked, KnowingReader({question: answer}), question, parts_of(asked, hits))
 
 
 def found(
@@ -151,7 +151,7 @@ def test_a_short_title_is_read_before_what_lacks_it_but_is_no_answer(title: str,
 
 def test_no_passages_no_spans(articles: Path, embedder: HashingEmbedder) -> None:
     index = Index.sync(articles.parent / ".pincite", [articles], embedder=embedder)
-    assert score(measure(ask_words(index, "who?"), KnowingReader({"who?": ""}), "who?", [], 0.0)) == []
+    assert score(measure(ask_words(index, "who?"), KnowingReader({"who?": ""}), "who?", [])) == []
     assert reranked("Who?", [], []) == []
 
 
@@ -185,3 +185,20 @@ def test_what_is_no_question_is_not_ordered_by_answers_and_hardly_what_has_none(
         for found in (readings, lower)
     ]
     assert gains[0] > 100 * gains[1] > 0
+
+
+def test_a_list_of_questions_is_not_read_and_does_not_put_the_others_behind(
+    articles: Path, embedder: HashingEmbedder
+) -> None:
+    question = "When did the ferry to Horta first sail?"
+    (articles / "guide.txt").write_text(f"Guide for March\n\n1. {question}\n2. Who paid?\n3. Was it worth it?\n")
+    (articles / "faq.txt").write_text(f"{question}\nIn May 1987.\n")
+    (articles / "ferry.txt").write_text("The first boat went over in 1987, and the islanders had waited long for it.\n")
+    index = Index.sync(articles.parent / ".pincite", [articles], embedder=embedder)
+    hits = retrieve(index, question, embedder.embed_query(question), 10)
+    guide, faq = (str(articles / name) for name in ("guide.txt", "faq.txt"))
+    parts = parts_of(ask_words(index, question), hits)
+    assert guide in {hit.path for hit in hits[:2]} and guide not in {part.hit.path for part in parts}
+    assert {part.behind for part in parts if part.hit.path == faq} == {0.0}
+    alone = parts_of(ask_words(index, question), [hit for hit in hits if hit.path == guide])
+    assert {part.hit.path for part in alone} == {guide}
