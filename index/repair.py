@@ -32,7 +32,7 @@ def repair(
     embedder: Embedder | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> SyncReport | None:
-    """Mend the index in the folder `path`; return what was done, None if nothing is damaged.
+    """Mend the index in the folder `path`; return what was done, None if nothing had to be read again.
 
     Args:
         path: the folder of the index.

@@ -716,7 +716,7 @@ def repair(sources: tuple[str, ...], folder: str | None, as_json: bool) -> None:
     with progress_bar() as progress:
         report = repair_index(path, sources, progress=progress)
     if report is None:
-        tell("Nothing is damaged.")
+        tell(f"The index {path} is whole: nothing had to be read again.")
     elif as_json:
         say_json(report_json(report))
     else:

@@ -214,7 +214,7 @@ def test_damaged_segment_is_repaired_by_the_command_that_the_error_names(tmp_pat
     assert repaired.returncode == 0 and "kept in .pincite.aside-1" in repaired.stderr
     assert pincite("ask", "when does the ferry leave?", cwd=tmp_path).returncode == 0
     again = pincite("repair", cwd=tmp_path)
-    assert (again.returncode, again.stderr) == (0, "Nothing is damaged.\n")
+    assert (again.returncode, again.stderr) == (0, "The index .pincite is whole: nothing had to be read again.\n")
 
 
 def test_compact_says_what_it_saved(tmp_path: Path) -> None:
