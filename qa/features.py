@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from pincite.index import Span
 from pincite.index.interface import SearchIndex
-from pincite.index.sentences import Opening, Outline
+from pincite.index.sentences import Opening, Outline, outline
 from pincite.index.terms import analyze
 from pincite.qa.question_kind import is_yes_no
 from pincite.qa.retriever import Hit
@@ -47,7 +47,6 @@ class Sentence:
     terms: frozenset[str]
     around: frozenset[str]
     is_furniture: bool
-    is_question: bool
 
 
 def ask_words(index: SearchIndex, question: str) -> Asked:
@@ -73,10 +72,10 @@ def sentences_of(hit: Hit, layout: Outline) -> list[Sentence]:
         before = terms[i - 1] if i else none
         after = terms[i + 1] if i + 1 < len(spans) and not is_heading[i + 1] else none
         is_front = front is not None and span.start < front.end()
-        is_question = _QUESTION.search(span.of(text)) is not None
-        is_furniture = is_question or is_heading[i] or is_front or _FURNITURE.match(span.of(text)) is not None
-        place, around = Span(first + span.start, first + span.end), title | heading | before | after
-        found.append(Sentence(place, span.of(text), terms[i], around, is_furniture, is_question))
+        own = span.of(text)
+        is_furniture = is_heading[i] or is_front or bool(_QUESTION.search(own) or _FURNITURE.match(own))
+        place = Span(first + span.start, first + span.end)
+        found.append(Sentence(place, own, terms[i], title | heading | before | after, is_furniture))
     return found
 
 
@@ -95,18 +94,22 @@ def sentence_around(sentences: Sequence[Sentence], place: Span, hit: Hit) -> Sen
     first = hit.passage.span.start
     text = hit.passage.text[whole.start - first : whole.end - first]
     terms, around = (frozenset().union(*sets) for sets in zip(*((s.terms, s.around) for s in touched), strict=True))
-    is_furniture, is_question = all(one.is_furniture for one in touched), all(one.is_question for one in touched)
-    return Sentence(whole, text, terms, around, is_furniture, is_question)
+    return Sentence(whole, text, terms, around, all(one.is_furniture for one in touched))
 
 
-def only_asks(sentences: Sequence[Sentence]) -> bool:
+def only_asks(hit: Hit) -> bool:
     """Return whether a passage is a list of questions, such as an interview guide, and not questions with answers."""
-    asked = sum(one.is_question for one in sentences)
+    text = hit.passage.text
+    if _MARK.search(text) is None:
+        return False
+    sentences = sentences_of(hit, outline(text))
+    asked = sum(_QUESTION.search(one.text) is not None for one in sentences)
     stated = sum(not one.is_furniture for one in sentences)
     return asked > 2 * stated
 
 
-_QUESTION = re.compile(r"[?？؟][\W_]{0,20}+$")
+_MARK = re.compile(r"[?？؟]")
+_QUESTION = re.compile(rf"{_MARK.pattern}[\W_]{{0,20}}+$")
 _MONTH = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
 _FURNITURE = re.compile(
     rf"\W*+by[ :]\s*+\S[^.!?]{{1,80}}$|"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pincite.index import Span
 from pincite.index.sentences import Outline, outline
 from pincite.index.terms import analyze
-from pincite.qa.features import Asked, Sentence, covered, only_asks, sentences_of
+from pincite.qa.features import Asked, Sentence, covered, sentences_of
 from pincite.qa.retriever import Hit
 from pincite.qa.span_model import SpanModel, Window
 
@@ -38,7 +38,7 @@ class Part:
     Attributes:
         hit: the hit.
         rank: its place among the hits.
-        behind: score of the hit less that of the best one that has parts.
+        behind: score of the hit less that of the best one.
         layout: the outline of the text of its passage.
         sentences: all sentences of that passage.
         span: which characters of the text of the passage are the part.
@@ -57,22 +57,17 @@ class Part:
 
 
 def parts_of(asked: Asked, hits: Sequence[Hit]) -> list[Part]:
-    """Return all parts of all hits, most promising first; but no hit that only asks, if others do not.
-
-    A list of questions has the very words of one of them, and answers none.
+    """Return all parts of all hits, most promising first.
 
     Args:
         asked: what the question asks by its words.
         hits: passages, best first.
     """
-    outlined = []
+    parts = []
+    best = max((hit.score for hit in hits), default=0.0)
     for rank, hit in enumerate(hits):
         layout = outline(hit.passage.text)
-        outlined.append((rank, hit, layout, sentences_of(hit, layout)))
-    chosen = [one for one in outlined if not only_asks(one[3])] or outlined
-    best = max((hit.score for _, hit, *_ in chosen), default=0.0)
-    parts = []
-    for rank, hit, layout, sentences in chosen:
+        sentences = sentences_of(hit, layout)
         begin, behind = hit.passage.span.start, hit.score - best
         for span in _spans(hit.passage.text, layout):
             inside = [one.terms for one in sentences if span.start <= one.span.start - begin < span.end]

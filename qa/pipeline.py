@@ -21,7 +21,7 @@ from pincite.index.filters import Condition, parse_wheres
 from pincite.index.interface import SearchIndex
 from pincite.qa.answers import Answer, compose
 from pincite.qa.duplicates import fold
-from pincite.qa.features import ask_words
+from pincite.qa.features import ask_words, only_asks
 from pincite.qa.parts import parts_of
 from pincite.qa.reader import MIN_CONFIDENCE, RERANKED, ScoredSpan, measure, reranked, score
 from pincite.qa.reranker import Reranker, reordered
@@ -113,7 +113,8 @@ class Pipeline:
         self._load_ahead()
         vector = self.index.embedder.embed_query(question) if self.index.fingerprint else None
         embedded = time.perf_counter()
-        hits = self._retrieved(question, vector, k, conditions)
+        # A list of questions has the very words of one, and would put all that answers it behind.
+        hits = self._retrieved(question, vector, k, conditions, only_asks)
         retrieved = time.perf_counter()
         hits, spans = self._read(question, hits, read_all)
         answer = compose(question, spans, hits, _source_of(self.index), min_confidence=min_confidence, elapsed={})
@@ -166,12 +167,17 @@ class Pipeline:
             threading.Thread(target=load, name="pincite-load-reader").start()
 
     def _retrieved(
-        self, question: str, vector: NDArray[np.float32] | None, k: int, where: Sequence[Condition]
+        self,
+        question: str,
+        vector: NDArray[np.float32] | None,
+        k: int,
+        where: Sequence[Condition],
+        leaves_out: Callable[[Hit], bool] | None = None,
     ) -> list[Hit]:
         """Return the hits to read: of twice as many, if a re-ranker chooses them."""
         if self.reranker is None:
-            return self._different(question, vector, k, where)
-        hits = self._different(question, vector, max(2 * k, RERANKED), where)
+            return self._different(question, vector, k, where, leaves_out=leaves_out)
+        hits = self._different(question, vector, max(2 * k, RERANKED), where, leaves_out=leaves_out)
         return reordered(hits, self.reranker.score(question, [hit.passage.text for hit in hits]))[:k]
 
     def _different(
@@ -181,14 +187,19 @@ class Pipeline:
         k: int,
         where: Sequence[Condition],
         mode: Mode = "hybrid",
+        leaves_out: Callable[[Hit], bool] | None = None,
     ) -> list[Hit]:
-        """Return the `k` best hits, copies folded; as many are retrieved as that takes, within reason."""
+        """Return the `k` best hits, copies folded; as many are retrieved as that takes, within reason.
+
+        What `leaves_out` is true of comes only where there is nothing else.
+        """
         wanted = k + _SPARE
         while True:
             hits = retrieve(self.index, question, vector, wanted, mode=mode, where=where)
-            found = fold(hits)
+            folded = fold(hits)
+            found = [hit for hit in folded if not leaves_out(hit)] if leaves_out else folded
             if len(found) >= k or len(hits) < wanted or wanted >= _MOST_FOLDED:
-                return found[:k]
+                return (found or folded)[:k]
             wanted = min(3 * wanted, _MOST_FOLDED)
 
     def _read(self, question: str, hits: Sequence[Hit], read_all: bool) -> tuple[list[Hit], list[ScoredSpan]]:

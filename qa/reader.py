@@ -45,7 +45,7 @@ WEIGHTS: Mapping[str, float] = {
     "margin": 0.354,  # of the span over "no answer", in logits
     "covered": -0.402,  # share of the question's terms, weighted by idf, that are in the sentence
     "covered_around": 0.407,  # the same, with the sentences beside it, its heading and the title
-    "behind": 14.73,  # score of the passage less that of the best passage that is no list of questions
+    "behind": 14.73,  # score of the passage less that of the best passage
     "furniture": -1.5,  # 1 if the sentence is a heading, a byline, a date line, front matter or a question
 }
 BIAS = -1.537

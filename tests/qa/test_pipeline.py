@@ -174,3 +174,23 @@ def test_index_without_documents_has_no_answer(articles: Path, embedder: Hashing
     answer = Pipeline(index).ask("Who sits on the board?")
     assert (answer.text, answer.hits) == (None, ())
     assert Pipeline(index).search("board") == []
+
+
+def test_lists_of_questions_are_not_read_unless_there_is_nothing_else(
+    articles: Path, embedder: HashingEmbedder
+) -> None:
+    question = "When did the ferry to Horta first sail?"
+    guides = [articles / f"guide{number}.txt" for number in range(40)]
+    for number, guide in enumerate(guides):
+        guide.write_text(f"Guide for day {number}\n\n1. {question}\n2. Who paid in {number}?\n3. Was it worth it?\n")
+    (articles / "faq.txt").write_text(f"{question}\nIn May 1987.\n")
+    index = Index.sync(articles.parent / ".pincite", [articles], embedder=embedder)
+    pipeline = Pipeline(index, reader=KnowingReader({question: "May 1987"}))
+    answer = pipeline.ask(question, 3)
+    assert answer.text == "May 1987" and answer.hits[0].path.endswith("faq.txt") and len(answer.hits) == 3
+    assert not {hit.path for hit in answer.hits} & set(map(str, guides))
+    assert {hit.path for hit in pipeline.search(question, 3)} & set(map(str, guides))
+    for other in set(articles.iterdir()) - set(guides):
+        other.unlink()
+    only = Index.sync(articles.parent / ".pincite", [articles], embedder=embedder)
+    assert len(Pipeline(only, reader=KnowingReader({question: ""})).ask(question, 3).hits) == 3

@@ -185,20 +185,3 @@ def test_what_is_no_question_is_not_ordered_by_answers_and_hardly_what_has_none(
         for found in (readings, lower)
     ]
     assert gains[0] > 100 * gains[1] > 0
-
-
-def test_a_list_of_questions_is_not_read_and_does_not_put_the_others_behind(
-    articles: Path, embedder: HashingEmbedder
-) -> None:
-    question = "When did the ferry to Horta first sail?"
-    (articles / "guide.txt").write_text(f"Guide for March\n\n1. {question}\n2. Who paid?\n3. Was it worth it?\n")
-    (articles / "faq.txt").write_text(f"{question}\nIn May 1987.\n")
-    (articles / "ferry.txt").write_text("The first boat went over in 1987, and the islanders had waited long for it.\n")
-    index = Index.sync(articles.parent / ".pincite", [articles], embedder=embedder)
-    hits = retrieve(index, question, embedder.embed_query(question), 10)
-    guide, faq = (str(articles / name) for name in ("guide.txt", "faq.txt"))
-    parts = parts_of(ask_words(index, question), hits)
-    assert guide in {hit.path for hit in hits[:2]} and guide not in {part.hit.path for part in parts}
-    assert {part.behind for part in parts if part.hit.path == faq} == {0.0}
-    alone = parts_of(ask_words(index, question), [hit for hit in hits if hit.path == guide])
-    assert {part.hit.path for part in alone} == {guide}
